@@ -1,0 +1,110 @@
+"""Workflows: tasks whose order follows from their promises.
+
+Source: Homestar 0.3.0, `homestar-workflow/src/workflow.rs`: `{"tasks": [Task, ...]}`, JSON read as DAG-JSON. The order of
+the tasks is part of the CID; it is not the order in which they run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipvm_kernel.errors import BadWorkflow, Malformed
+from ipvm_kernel.ipld import CID, Ipld, Node, dagjson, decode
+from ipvm_kernel.model.task import Task
+from ipvm_kernel.model.template import fill
+from ipvm_kernel.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Workflow(Node, frozen=True, kw_only=True):
+    """Tasks to be run, none of them twice.
+
+    Attributes:
+        tasks: The tasks, in the order in which they were declared.
+    """
+
+    tasks: tuple[Task, ...]
+
+    @classmethod
+    def of(cls, tasks: Iterable[Task]) -> Workflow:
+        """Return the workflow of some tasks, each instruction once."""
+        return cls(tasks=tuple({task.run.cid: task for task in tasks}.values()))
+
+    @classmethod
+    def from_ipld(cls, value: Ipld) -> Workflow:
+        """Return the workflow that a wire value is.
+
+        Raises:
+            Malformed: It is no workflow; the message names the place.
+            BadWorkflow: Two tasks have the same instruction.
+        """
+        tasks = value.get("tasks") if type(value) is dict else None
+        if type(value) is not dict or type(tasks) is not list or len(value) > 1:
+            raise Malformed('not a workflow: expected a map {"tasks": [...]} and nothing else, at `$`')
+        made = []
+        for index, task in enumerate(tasks):
+            try:
+                made.append(Task.from_ipld(task))
+            except Malformed as error:
+                raise Malformed(error.message.replace("`$", f"`$.tasks[{index}]")) from None
+        return cls(tasks=tuple(made)).checked()
+
+    @classmethod
+    def parse(cls, data: str | bytes) -> Workflow:
+        """Return the workflow that a file holds: DAG-JSON, a template of the JavaScript client, or CBOR.
+
+        Integers above 2^64-1 are read as floats, as Homestar reads them.
+
+        Raises:
+            Malformed: The data are none of these.
+            BadWorkflow: Two tasks have the same instruction, or a template's tasks need each other in a circle.
+        """
+        text = isinstance(data, str) or data.lstrip()[:1] == b"{"
+        value = dagjson.loads(data, large_ints_as_floats=True) if text else decode(data)  # type: ignore[arg-type]
+        if type(value) is dict and set(value) == {"name", "workflow"}:
+            value = value["workflow"]  # how Homestar's RPC wraps it
+        return cls.from_ipld(fill(value))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Workflow:
+        """Return the workflow in a file; see `parse`."""
+        return cls.parse(Path(path).expanduser().read_bytes())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the workflow as JSON that Homestar runs, and return where."""
+        target = Path(path).expanduser()
+        target.write_text(dagjson.dumps(self.to_ipld(), pretty=True) + "\n")
+        return target
+
+    def checked(self) -> Workflow:
+        """Return this workflow if it can be run as it stands.
+
+        Raises:
+            BadWorkflow: Two tasks have the same instruction.
+        """
+        seen: dict[CID, int] = {}
+        for index, task in enumerate(self.tasks):
+            first = seen.setdefault(task.run.cid, index)
+            if first != index:
+                raise BadWorkflow(
+                    f"tasks {first} and {index} ({printable(task.run.func, limit=80)}) are the same instruction, "
+                    f"{task.run.cid}: a workflow cannot contain duplicate tasks; use a nonce (nnc field) to tell them apart"
+                )
+        return self
+
+    def by_instruction(self) -> dict[CID, Task]:
+        """Return the tasks by the CID of their instruction."""
+        return {task.run.cid: task for task in self.tasks}
+
+    def awaits(self) -> dict[CID, tuple[CID, ...]]:
+        """Return which instructions each instruction awaits, in this workflow or elsewhere."""
+        return {
+            task.run.cid: tuple(dict.fromkeys(promise.instruction for promise in task.run.awaits))
+            for task in self.tasks
+        }
+
+    def __len__(self) -> int:
+        return len(self.tasks)
