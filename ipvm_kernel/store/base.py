@@ -1,0 +1,263 @@
+"""Where blocks and receipts are kept: the promise that every store makes. `memory` has its smallest implementation.
+
+Blocks never change. What changes is which receipt is on file for an instruction, what is pinned, and the journal of what
+was run. Everything read is checked against its CID by whoever gives it out.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from ipvm_kernel.errors import NotFound
+from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.model import Instruction, Receipt, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+Role = Literal["input", "value", "module"]
+"""What a file is to the store: only the values of pure tasks may be dropped to make room (DESIGN, decision 14)."""
+
+How = Literal["computed", "shared", "failed", "loaded"]
+"""How a journal entry came to be: run here, taken from an equal task, run without an answer to keep, or brought here."""
+
+
+class OnFile(msgspec.Struct, frozen=True):
+    """The receipt on file for an instruction, and what is known of it besides.
+
+    Attributes:
+        instruction: The instruction that it answers.
+        cid: The CID of the receipt.
+        receipt: The receipt, or None if it was dropped to make room: recomputing must meet `cid`.
+        own: True if it was made here.
+        admitted: True if it may be replayed (RULES 11).
+        filed: When, in seconds since 1970.
+        seconds: How long the task ran, which is what a replay saves; 0 if unknown.
+    """
+
+    instruction: CID
+    cid: CID
+    receipt: Receipt | None
+    own: bool
+    admitted: bool
+    filed: float
+    seconds: float
+
+
+class Filing(msgspec.Struct):
+    """A receipt to be kept, with all that lets it be found and explained later.
+
+    Attributes:
+        task: What was run.
+        receipt: What came of it.
+        key: The resolved key of the task (RULES 3), under which equal tasks share the outcome; None where there is none.
+        entry: Its line in the journal.
+        own: False for what was loaded from elsewhere.
+        admitted: False for what may be shown but never used.
+    """
+
+    task: Task
+    receipt: Receipt
+    key: bytes | None
+    entry: Entry
+    own: bool = True
+    admitted: bool = True
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """A line of the journal: one instruction that was not simply replayed.
+
+    Attributes:
+        instruction: What was to be done.
+        func: The name of its function.
+        rsc: Its resource.
+        how: How it ended.
+        receipt: The CID of the receipt on file, or None where none was filed.
+        run: The run that it was part of, or None.
+        at: When it ended, in seconds since 1970.
+        seconds: How long it took.
+        fuel: Steps it took, as the engine counts them.
+        engine: Which engine ran it.
+        log: What the guest said.
+        source: The receipt whose outcome it shares, if it does.
+        error: The kind and message of a failure, or "".
+    """
+
+    instruction: CID
+    func: str
+    rsc: str
+    how: How
+    receipt: CID | None = None
+    run: int | None = None
+    at: float = msgspec.field(default_factory=time.time)
+    seconds: float = 0.0
+    fuel: int = 0
+    engine: str = ""
+    log: str = ""
+    source: CID | None = None
+    error: str = ""
+
+
+class RunRecord(msgspec.Struct, kw_only=True):
+    """A run in the journal: who asked for it, from where.
+
+    Attributes:
+        ident: Its number, unique in its store and growing with time.
+        started: When, in seconds since 1970.
+        workflow: The CID of the workflow.
+        name: The name that the user gave it.
+        cell: The notebook cell: its id, or a hash of its source where no id arrives.
+        source: The source of the cell, shortened.
+        count: The execution count of the cell.
+        notebook: The path of the notebook, if it is known.
+        session: A name for the session.
+    """
+
+    ident: int = msgspec.field(default_factory=lambda: time.time_ns() >> 4 << 4 | secrets.randbits(4))
+    started: float = msgspec.field(default_factory=time.time)
+    workflow: CID | None = None
+    name: str = ""
+    cell: str = ""
+    source: str = ""
+    count: int = 0
+    notebook: str = ""
+    session: str = ""
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """What a store holds, in bytes and counts."""
+
+    where: str
+    blocks: int = 0
+    block_bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
+    receipts: int = 0
+    dropped: int = 0
+    runs: int = 0
+    pins: int = 0
+    limit_bytes: int | None = None
+    read_only: str = ""
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of blocks and files together."""
+        return self.block_bytes + self.file_bytes
+
+
+class Claim(Protocol):
+    """The right to run one task, held until it is released or its process ends."""
+
+    def release(self) -> None:
+        """Let go."""
+
+
+class Store(Protocol):
+    """Blocks and files, the receipt on file for an instruction, pins and the journal.
+
+    What is put is visible to this process at once, and durable once `sync` has returned.
+    """
+
+    def put(self, block: Block) -> CID:
+        """Keep a block and return its CID."""
+
+    def get(self, cid: CID) -> Block:
+        """Return a block, checked. Raises NotFound or StoreDamaged."""
+
+    def put_file(self, source: bytes | Path, role: Role) -> CID:
+        """Keep bytes, or the bytes of a file, and return the CID that `ipfs add --cid-version=1` gives them."""
+
+    def read(self, cid: CID) -> bytes:
+        """Return the bytes of a file or raw block, checked. Raises NotFound or StoreDamaged."""
+
+    def size(self, cid: CID) -> int | None:
+        """Return how many bytes a file or block has, or None if it is not here."""
+
+    def file(self, filing: Filing) -> None:
+        """Put a receipt on file."""
+
+    def note(self, entry: Entry) -> None:
+        """Add a line to the journal for a task that has no receipt on file."""
+
+    def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
+        """Return the receipt on file for each instruction that has one: our own earliest, else the earliest admitted.
+
+        An instruction with none that is admitted gives one that is not.
+        """
+
+    def outcome(self, key: bytes) -> OnFile | None:
+        """Return the receipt of a task with this resolved key, or None."""
+
+    def receipts_of(self, instruction: CID) -> list[OnFile]:
+        """Return every receipt for an instruction, the chosen one first."""
+
+    def claim(self, key: bytes) -> Claim | None:
+        """Return the right to run the task with this resolved key, or None while somebody else has it."""
+
+    def begin(self, run: RunRecord) -> int:
+        """Add a run to the journal and return its number."""
+
+    def runs(self, limit: int = 50) -> list[RunRecord]:
+        """Return the latest runs, the newest first."""
+
+    def journal(
+        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+    ) -> list[Entry]:
+        """Return the latest lines of the journal that match, the newest first."""
+
+    def run(self, ident: int) -> RunRecord | None:
+        """Return a run by its number."""
+
+    def pin(self, name: str, cid: CID) -> None:
+        """Keep what `cid` reaches, under a name, whatever room is needed."""
+
+    def unpin(self, name: str) -> CID | None:
+        """Take a pin away and return what it held, or None."""
+
+    def pins(self) -> dict[str, CID]:
+        """Return all pins."""
+
+    def forget(self, instructions: Iterable[CID]) -> int:
+        """Take the receipts of some instructions off file, so that they run again. Return how many there were."""
+
+    def find(self, text: str, limit: int = 20) -> list[CID]:
+        """Return the CIDs of blocks, files and receipts whose text, or short form, begins so."""
+
+    def cids(self) -> Iterator[CID]:
+        """Yield the CID of every block and file."""
+
+    def usage(self) -> Usage:
+        """Return what is held."""
+
+    def sync(self) -> None:
+        """Return once everything put so far is durable. Raises StoreFull, StoreBusy or StoreReadOnly."""
+
+    def close(self) -> None:
+        """Make everything durable and let go of the files."""
+
+
+def choose(candidates: Iterable[OnFile]) -> OnFile | None:
+    """Return the receipt that answers for an instruction (RULES 3): our own earliest, else the earliest admitted.
+
+    >>> choose([]) is None
+    True
+    """
+    ranked = sorted(candidates, key=lambda found: (not (found.own and found.admitted), not found.admitted, found.filed))
+    return ranked[0] if ranked else None
+
+
+def blocks_of(filing: Filing) -> tuple[Block, ...]:
+    """Return the blocks that a receipt needs to be explained: itself, its invocation, task and instruction."""
+    task: Task = filing.task
+    run: Instruction = task.run
+    return (run.block, task.block, task.invocation.block, filing.receipt.block)
+
+
+def not_here(cid: CID, where: str) -> NotFound:
+    """Return the error for a CID that a store does not have."""
+    return NotFound(f"{cid} is not in {where}: give its file with ipvm.file(path), or load what it came with")

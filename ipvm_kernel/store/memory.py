@@ -1,0 +1,180 @@
+"""A store of a few dicts, which ends with the process: the smallest there can be, and the one to read first."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ipvm_kernel.ipld.unixfs import file_cid
+from ipvm_kernel.store.base import Entry, Filing, OnFile, RunRecord, Usage, blocks_of, choose, not_here
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from ipvm_kernel.ipld import CID, Block
+    from ipvm_kernel.store.base import Claim, Role
+
+
+class MemoryStore:
+    """A store that ends with the process: a few dicts."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[CID, Block] = {}
+        self._files: dict[CID, bytes] = {}
+        self._receipts: dict[CID, list[OnFile]] = {}
+        self._outcomes: dict[bytes, OnFile] = {}
+        self._journal: list[Entry] = []
+        self._runs: list[RunRecord] = []
+        self._pins: dict[str, CID] = {}
+        self._claimed: set[bytes] = set()
+        self._lock = threading.RLock()
+
+    def put(self, block: Block) -> CID:
+        """Keep a block and return its CID."""
+        self._blocks.setdefault(block.cid, block)
+        return block.cid
+
+    def get(self, cid: CID) -> Block:
+        """Return a block."""
+        try:
+            return self._blocks[cid]
+        except KeyError:
+            raise not_here(cid, "this session's memory") from None
+
+    def put_file(self, source: bytes | Path, role: Role) -> CID:  # noqa: ARG002 - nothing is ever dropped here
+        """Keep bytes, or the bytes of a file."""
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        cid = file_cid(data)
+        self._files.setdefault(cid, data)
+        return cid
+
+    def read(self, cid: CID) -> bytes:
+        """Return the bytes of a file or raw block."""
+        data = self._files.get(cid)
+        return data if data is not None else self.get(cid).data
+
+    def size(self, cid: CID) -> int | None:
+        """Return how many bytes a file or block has."""
+        if cid in self._files:
+            return len(self._files[cid])
+        return len(self._blocks[cid].data) if cid in self._blocks else None
+
+    def file(self, filing: Filing) -> None:
+        """Put a receipt on file."""
+        entry, receipt = filing.entry, filing.receipt
+        for block in blocks_of(filing):
+            self.put(block)
+        found = OnFile(entry.instruction, receipt.cid, receipt, filing.own, filing.admitted, entry.at, entry.seconds)
+        with self._lock:
+            others = self._receipts.setdefault(entry.instruction, [])
+            if all(other.cid != found.cid for other in others):
+                others.append(found)
+            if filing.key is not None and filing.admitted:
+                self._outcomes.setdefault(filing.key, found)
+            self._journal.append(entry)
+
+    def note(self, entry: Entry) -> None:
+        """Add a line to the journal."""
+        self._journal.append(entry)
+
+    def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
+        """Return the receipt on file for each instruction that has one."""
+        chosen = {cid: choose(self._receipts.get(cid, ())) for cid in instructions}
+        return {cid: found for cid, found in chosen.items() if found is not None}
+
+    def outcome(self, key: bytes) -> OnFile | None:
+        """Return the receipt of a task with this resolved key."""
+        return self._outcomes.get(key)
+
+    def receipts_of(self, instruction: CID) -> list[OnFile]:
+        """Return every receipt for an instruction."""
+        found = self._receipts.get(instruction, [])
+        first = choose(found)
+        return sorted(found, key=lambda other: other is not first)
+
+    def claim(self, key: bytes) -> Claim | None:
+        """Return the right to run a task, or None."""
+        with self._lock:
+            if key in self._claimed:
+                return None
+            self._claimed.add(key)
+            return _MemoryClaim(self._claimed, key)
+
+    def begin(self, run: RunRecord) -> int:
+        """Add a run to the journal."""
+        self._runs.append(run)
+        return run.ident
+
+    def runs(self, limit: int = 50) -> list[RunRecord]:
+        """Return the latest runs."""
+        return self._runs[::-1][:limit]
+
+    def run(self, ident: int) -> RunRecord | None:
+        """Return a run by its number."""
+        return next((run for run in self._runs if run.ident == ident), None)
+
+    def journal(
+        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+    ) -> list[Entry]:
+        """Return the latest lines of the journal that match."""
+        return [
+            entry
+            for entry in reversed(self._journal)
+            if instruction in (None, entry.instruction) and func in (None, entry.func) and run in (None, entry.run)
+        ][:limit]
+
+    def pin(self, name: str, cid: CID) -> None:
+        """Keep what `cid` reaches."""
+        self._pins[name] = cid
+
+    def unpin(self, name: str) -> CID | None:
+        """Take a pin away."""
+        return self._pins.pop(name, None)
+
+    def pins(self) -> dict[str, CID]:
+        """Return all pins."""
+        return dict(self._pins)
+
+    def forget(self, instructions: Iterable[CID]) -> int:
+        """Take the receipts of some instructions off file."""
+        gone = [found for cid in instructions for found in self._receipts.pop(cid, ())]
+        cids = {found.cid for found in gone}
+        self._outcomes = {key: found for key, found in self._outcomes.items() if found.cid not in cids}
+        return len(gone)
+
+    def find(self, text: str, limit: int = 20) -> list[CID]:
+        """Return the CIDs whose text, or short form, begins so."""
+        return [cid for cid in self.cids() if str(cid).startswith(text) or cid.short.startswith(text)][:limit]
+
+    def cids(self) -> Iterator[CID]:
+        """Yield the CID of every block and file."""
+        yield from list(self._blocks)
+        yield from list(self._files)
+
+    def usage(self) -> Usage:
+        """Return what is held."""
+        return Usage(
+            where="memory",
+            blocks=len(self._blocks),
+            block_bytes=sum(len(block.data) for block in self._blocks.values()),
+            files=len(self._files),
+            file_bytes=sum(map(len, self._files.values())),
+            receipts=sum(map(len, self._receipts.values())),
+            runs=len(self._runs),
+            pins=len(self._pins),
+        )
+
+    def sync(self) -> None:
+        """Do nothing: memory is as durable as it gets."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _MemoryClaim:
+    def __init__(self, claimed: set[bytes], key: bytes) -> None:
+        self._claimed, self._key = claimed, key
+
+    def release(self) -> None:
+        self._claimed.discard(self._key)
