@@ -1,0 +1,189 @@
+"""Operations: what an instruction's `op` does.
+
+An op prepares an instruction whose promises are kept, which decides its resolved key, and then performs it. Whatever a
+guest does comes back as an outcome; only the host's own failures are raised. Ops are found by name through the entry
+points `ipvm.ops`, and the built-in ones register the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from ipvm_kernel.engine.resolved import canonical, key_of
+from ipvm_kernel.errors import (
+    BadArgument,
+    BadModule,
+    BrokenPromise,
+    IpvmError,
+    NotFound,
+    ToolchainMissing,
+    UnknownFunction,
+)
+from ipvm_kernel.model import WASM_RUN, Instruction, Outcome, failure
+from ipvm_kernel.wasm.limits import Limits, Report
+from ipvm_kernel.wasm.lowering import lower
+
+if TYPE_CHECKING:
+    from ipvm_kernel.ipld import CID, Ipld
+    from ipvm_kernel.store import Role, Store
+    from ipvm_kernel.wasm import types as wit
+    from ipvm_kernel.wasm.library import Library
+    from ipvm_kernel.wasm.stop import Stop
+
+
+class Prepared(msgspec.Struct):
+    """An instruction ready to be performed.
+
+    Attributes:
+        instruction: The instruction.
+        tree: Its input, each promise replaced by what was promised.
+        key: Its resolved key, equal for every task that does the same (RULES 3).
+        plan: What the op worked out on the way.
+    """
+
+    instruction: Instruction
+    tree: Any
+    key: bytes
+    plan: Any = None
+
+
+class Performed(msgspec.Struct):
+    """How performing an instruction ended.
+
+    Attributes:
+        outcome: The answer.
+        filed: True if it may be put on file: every machine would give it.
+        report: What was seen besides.
+        seconds: How long it took.
+        value: The plain value of a result that no CID can name, for this session alone.
+    """
+
+    outcome: Outcome
+    filed: bool
+    report: Report
+    seconds: float = 0.0
+    value: Any = None
+
+
+class Unprepared(Exception):
+    """An instruction that cannot be performed; `outcome` says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(str(outcome.value))
+        self.outcome = outcome
+
+
+class Op(Protocol):
+    """One operation."""
+
+    name: str
+
+    def fallible(self, instruction: Instruction) -> bool:
+        """Return True if the instruction's answer is a `result<T, E>`, which promises unwrap."""
+
+    def prepare(self, instruction: Instruction, tree: Any) -> Prepared:
+        """Return the instruction ready to run. Raises Unprepared."""
+
+    def perform(self, prepared: Prepared, limits: Limits, stop: Stop) -> Performed:
+        """Do it. A guest's failure is an outcome; this never raises for it."""
+
+
+class WasmRun:
+    """`wasm/run`: call a function of a module."""
+
+    name = WASM_RUN
+
+    def __init__(self, store: Store, library: Library) -> None:
+        self._store = store
+        self._library = library
+
+    def fallible(self, instruction: Instruction) -> bool:
+        """Return True if the function is typed `result<T, E>`."""
+        try:
+            return self.signature(instruction).fallible
+        except IpvmError:
+            return False  # it will fail by itself, and say why
+
+    def signature(self, instruction: Instruction) -> wit.Signature:
+        """Return the signature of the function that an instruction calls.
+
+        Raises:
+            BadModule, NotFound, UnknownFunction, ToolchainMissing: It has none.
+        """
+        cid = instruction.module
+        if cid is None:
+            raise NotFound(f"no module is called {instruction.rsc!r}: expected ipfs:// and a CID")
+        return self._library.interface(cid, self._store.read).find(instruction.func)
+
+    def prepare(self, instruction: Instruction, tree: Any) -> Prepared:
+        """Find the function and work out the resolved key."""
+        try:
+            signature = self.signature(instruction)
+        except UnknownFunction as error:
+            raise Unprepared(failure("conversion", error.message)) from None
+        except (NotFound, BadModule, ToolchainMissing) as error:
+            raise Unprepared(failure("missing", error.message)) from None
+        args = tree.get("args") if type(tree) is dict else None
+        if type(args) is not list:
+            raise Unprepared(failure("conversion", 'a task of wasm/run takes the input {"func": text, "args": list}'))
+        if len(args) < len(signature.params):
+            raise Unprepared(failure("conversion", f"expected {len(signature.params)} arguments, found {len(args)}"))
+        args = args[: len(signature.params)]  # Homestar drops what is too many (homestar.md 1.9)
+        try:
+            plain = [canonical(param.type, arg) for param, arg in zip(signature.params, args, strict=True)]
+        except BrokenPromise as error:
+            raise Unprepared(failure("broken-promise", error.message, error.error)) from None
+        except BadArgument as error:
+            raise Unprepared(failure("conversion", error.message)) from None
+        key = key_of(instruction.rsc, instruction.op, [signature.name, plain], instruction.nnc)
+        return Prepared(instruction, args, key, signature)
+
+    def perform(self, prepared: Prepared, limits: Limits, stop: Stop) -> Performed:
+        """Call the function."""
+        from ipvm_kernel.wasm.perform import perform
+
+        cid, signature = prepared.instruction.module, prepared.plan
+        assert cid is not None
+        try:
+            module = self._library.module(cid, self._store.read)
+            values = [
+                _lowered(param, arg, self._load) for param, arg in zip(signature.params, prepared.tree, strict=True)
+            ]
+        except NotFound as error:
+            return Performed(failure("missing", error.message), filed=False, report=Report())
+        except (BadModule, ToolchainMissing) as error:
+            return Performed(failure("missing", error.message), filed=False, report=Report())
+        except BadArgument as error:
+            return Performed(failure("conversion", error.message), filed=False, report=Report())
+        began = time.perf_counter()
+        report = Report()
+        ended = perform(
+            module, signature, values, limits=limits, seed=prepared.key, stop=stop, report=report, keep=self._keep
+        )
+        return Performed(
+            ended.outcome,
+            filed=ended.own and not report.capped,
+            report=report,
+            seconds=time.perf_counter() - began,
+            value=ended.value,
+        )
+
+    def _keep(self, data: bytes) -> CID:
+        role: Role = "value"
+        return self._store.put_file(data, role)
+
+    def _load(self, cid: CID) -> Ipld:
+        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+        if cid.codec in {"raw", "dag-pb"}:
+            return self._store.read(cid)
+        return self._store.get(cid).value()
+
+
+def _lowered(param: wit.Field, arg: Any, load: Any) -> Any:
+    try:
+        return lower(param.type, arg, load)
+    except BadArgument as error:
+        raise BadArgument(f"{param.name}{'' if error.message[:1] in '.[' else ': '}{error.message}") from None

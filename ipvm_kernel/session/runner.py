@@ -1,0 +1,195 @@
+"""The runner of a session: plan, schedule, remember, and make what was acknowledged durable."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from ipvm_kernel import notebook
+from ipvm_kernel.engine.answers import Answer, Progress, Stopper
+from ipvm_kernel.engine.executors import Executor, ThreadExecutor
+from ipvm_kernel.engine.planner import Plan, plan
+from ipvm_kernel.engine.scheduler import Scheduler
+from ipvm_kernel.session.tally import Tally
+from ipvm_kernel.store import RunRecord
+from ipvm_kernel.wasm.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ipvm_kernel.engine.ops import Op
+    from ipvm_kernel.ipld import CID
+    from ipvm_kernel.model import Receipt, Task, Workflow
+    from ipvm_kernel.store import Store
+
+_REMEMBERED: Final = 4096  # receipts kept in memory, so that asking again costs a microsecond
+_SMALL_BYTES: Final = 4096
+
+
+class Runner:
+    """Runs plans against one store, and remembers what came of them.
+
+    Attributes:
+        tally: What happened since somebody last looked.
+    """
+
+    def __init__(self, store: Store, ops: Mapping[str, Op], limits: Limits, executor: Executor | None) -> None:
+        self.tally = Tally()
+        self._store = store
+        self._ops = ops
+        self._limits = limits
+        self._executor = executor
+        self._known: OrderedDict[CID, tuple[Receipt, float]] = OrderedDict()
+        self._unfiled: OrderedDict[CID, Answer] = OrderedDict()
+        self._stoppers: weakref.WeakSet[Stopper] = weakref.WeakSet()
+        self._running: dict[CID, Stopper] = {}
+        self._lock = threading.RLock()
+        self._name = os.urandom(6).hex()
+        self._pid = os.getpid()
+
+    @property
+    def executor(self) -> Executor:
+        """Who runs tasks."""
+        if self._executor is None or self._pid != os.getpid():
+            self._executor, self._pid = ThreadExecutor(), os.getpid()
+        return self._executor
+
+    def stream(
+        self,
+        tasks: dict[CID, Task],
+        wanted: list[CID] | None,
+        rerun: set[CID],
+        stopper: Stopper,
+        progress: Progress,
+        *,
+        workflow: Workflow | None = None,
+        name: str = "",
+        executor: Executor | None = None,
+        limits: Limits | None = None,
+    ) -> Iterator[Answer]:
+        """Plan, run, remember, and make what was acknowledged durable."""
+        made = plan(tasks, self._store, wanted=wanted, rerun=rerun)
+        progress.total = len(made.replays) + len(made.runs)
+        ident = self._begin(workflow, name) if made.runs or workflow is not None else None
+        scheduler = Scheduler(
+            made,
+            store=self._store,
+            ops=self._ops,
+            executor=executor or self.executor,
+            caps=self._limits.within(limits or Limits()),
+            stopper=stopper,
+            progress=progress,
+            rerun=rerun,
+            run=ident,
+        )
+        with self._lock:
+            self._stoppers.add(stopper)
+            self._running.update(dict.fromkeys(made.runs, stopper))
+        try:
+            for answer in scheduler.stream():
+                self._note(answer, made)
+                yield answer
+        finally:
+            with self._lock:
+                for cid in made.runs:
+                    self._running.pop(cid, None)
+            if made.runs:
+                self._store.sync()
+
+    def _begin(self, workflow: Workflow | None, name: str) -> int:
+        cell = notebook.current_cell()
+        if workflow is not None:
+            self.tally.workflows.append(str(self._store.put(workflow.block)))
+        return self._store.begin(
+            RunRecord(
+                workflow=workflow.cid if workflow is not None else None,
+                name=name,
+                cell=cell.ident,
+                source=cell.source,
+                count=cell.count,
+                notebook=cell.notebook,
+                session=self._name,
+            )
+        )
+
+    def _note(self, answer: Answer, made: Plan) -> None:
+        """Remember an answer for the tally, and for whoever asks again."""
+        cid, receipt = answer.instruction, answer.receipt
+        task = made.tasks.get(cid)
+        self.tally.add(answer, task.run.func if task is not None else cid.short)
+        if receipt is None:
+            return
+        if answer.how in ("computed", "replayed"):
+            self._unfiled.pop(cid, None)
+            self._remember(cid, receipt, answer.saved or answer.seconds)
+        else:
+            self._unfiled[cid] = answer
+            if len(self._unfiled) > _REMEMBERED:
+                self._unfiled.popitem(last=False)
+
+    def _remember(self, cid: CID, receipt: Receipt, took: float) -> None:
+        if len(receipt.block.data) <= _SMALL_BYTES:
+            self._known[cid] = (receipt, took)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+
+    def interrupt(self) -> None:
+        """Stop everything that runs in this session. Receipts that are there are kept."""
+        with self._lock:
+            stoppers = list(self._stoppers)
+        for stopper in stoppers:
+            stopper.stop()
+
+    def cancel(self, instruction: CID) -> bool:
+        """Stop the run that works on an instruction, if one does."""
+        with self._lock:
+            stopper = self._running.get(instruction)
+        if stopper is not None:
+            stopper.stop()
+        return stopper is not None
+
+    # --- remembering --------------------------------------------------------------------------------------------------
+
+    def remembered(self, cid: CID) -> Answer | None:
+        """Return the answer of an instruction that this session has met, counted as a replay, or None."""
+        known = self._known.get(cid)
+        if known is None:
+            return None
+        answer = Answer(cid, known[0], "replayed", saved=known[1])
+        self.tally.add(answer)
+        return answer
+
+    def known(self, instruction: CID) -> Receipt | None:
+        """Return the receipt that answers an instruction, or None. Nothing runs."""
+        remembered = self._known.get(instruction)
+        if remembered is not None:
+            return remembered[0]
+        found = self._store.on_file([instruction]).get(instruction)
+        if found is not None and found.admitted and found.receipt is not None:
+            self._remember(instruction, found.receipt, found.seconds)
+            return found.receipt
+        unfiled = self._unfiled.get(instruction)
+        return unfiled.receipt if unfiled is not None else None
+
+    def known_many(self, instructions: list[CID]) -> dict[CID, Receipt]:
+        """Return the receipts that answer some instructions. Nothing runs."""
+        found = self._store.on_file(instructions)
+        return {cid: entry.receipt for cid, entry in found.items() if entry.admitted and entry.receipt is not None}
+
+    def forget(self, instructions: Iterable[CID]) -> int:
+        """Take the receipts of some instructions off file, so that they run again."""
+        wanted = list(instructions)
+        for cid in wanted:
+            self._known.pop(cid, None)
+            self._unfiled.pop(cid, None)
+        return self._store.forget(wanted)
+
+    def close(self) -> None:
+        """Stop what runs and end the workers."""
+        self.interrupt()
+        if self._executor is not None and self._pid == os.getpid():
+            self._executor.close()
+            self._executor = None

@@ -1,0 +1,315 @@
+"""A session: declare tasks, run them, remember what came of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ipvm_kernel.callables import Module, module_name
+from ipvm_kernel.engine.answers import Answer, Progress, Stopper
+from ipvm_kernel.engine.ops import Op, WasmRun
+from ipvm_kernel.engine.planner import Plan, plan
+from ipvm_kernel.errors import BadCID, BadInput, IpvmError, NotFound
+from ipvm_kernel.handles import File, Handle, lineage
+from ipvm_kernel.ipld import CID, Block, Ipld, encode
+from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
+from ipvm_kernel.runs import Run
+from ipvm_kernel.session.runner import Runner
+from ipvm_kernel.session.tally import Tally
+from ipvm_kernel.store import MemoryStore, Store
+from ipvm_kernel.wasm.library import Library
+from ipvm_kernel.wasm.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from ipvm_kernel.engine.executors import Executor
+
+
+class Session:
+    """Where tasks are declared, run and remembered.
+
+    Args:
+        store: A folder, made if need be; a store; or None for one that ends with the session.
+        executor: Who runs tasks; threads of this process unless another is given.
+        limits: What any task may use, whatever it asks for.
+        code: The folder of compiled code; beside the store unless another is given.
+
+    Raises:
+        StoreError: The store cannot be opened.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str] | None = None,
+        *,
+        executor: Executor | None = None,
+        limits: Limits | None = None,
+        code: Path | None = None,
+    ) -> None:
+        self.notices: list[str] = []
+        if store is None:
+            store = MemoryStore()
+        elif isinstance(store, str | os.PathLike):
+            folder = Path(store).expanduser()
+            code = code or folder / "code"
+            store = _open(folder)
+        self.store: Store = store
+        self.library = Library(code)
+        self.limits = limits or Limits()
+        self._wasm = WasmRun(self.store, self.library)
+        self.ops: dict[str, Op] = {self._wasm.name: self._wasm}
+        self._runner = Runner(self.store, self.ops, self.limits, executor)
+
+    @property
+    def tally(self) -> Tally:
+        """What happened since `take_tally` was last called."""
+        return self._runner.tally
+
+    def take_tally(self) -> Tally:
+        """Return what happened since this was last called."""
+        taken, self._runner.tally = self._runner.tally, Tally()
+        return taken
+
+    # --- declaring ----------------------------------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Session:
+        """Where the handles made here belong."""
+        return self
+
+    def module(self, source: str | bytes | os.PathLike[str] | CID | File, name: str = "") -> Module:
+        """Return the functions of a Wasm module.
+
+        Args:
+            source: A path, the bytes, a CID or an `ipfs://` address; a component, a core module, or WAT text.
+            name: What to call it in messages.
+
+        Raises:
+            BadModule: It is not Wasm that ipvm can run; the message says why.
+            NotFound: No such file, or the CID is not in the store.
+        """
+        cid, data = self._module_bytes(source)
+        interface = self.library.interface(cid, lambda wanted: data if data is not None else self.store.read(wanted))
+        if data is not None:
+            self.store.put_file(data, "module")
+        label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
+        return Module(self, cid, interface, label, self.store.size(cid) or 0)
+
+    def _module_bytes(self, source: str | bytes | os.PathLike[str] | CID | File) -> tuple[CID, bytes | None]:
+        from ipvm_kernel.ipld.unixfs import file_cid
+
+        if isinstance(source, File):
+            return source.cid, None
+        if isinstance(source, CID):
+            return source, None
+        if isinstance(source, bytes):
+            return file_cid(source), source
+        text = os.fspath(source)
+        named = CID.from_canonical(text.removeprefix("ipfs://"))
+        if named is not None:
+            return named, None
+        if text.startswith("ipfs://"):
+            raise BadCID(f"expected ipfs:// and a CID, found {text[:100]!r}")
+        path = Path(text).expanduser()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise NotFound(f"no module at {path}: {error.strerror}. The working directory is {Path.cwd()}") from None
+        return file_cid(data), data
+
+    def file(self, path: str | os.PathLike[str]) -> File:
+        """Return a link to a file's bytes, hashed now.
+
+        Raises:
+            NotFound: There is no such file, or it cannot be read.
+        """
+        target = Path(path).expanduser()
+        try:
+            cid = self.store.put_file(target, "input")
+        except OSError as error:
+            raise NotFound(f"no file at {target}: {error.strerror}. The working directory is {Path.cwd()}") from None
+        return File(cid, target.name, self.store.size(cid))
+
+    def put(self, value: Any) -> File:
+        """Return a link to a value: bytes as a file, anything else as a dag-cbor block.
+
+        Raises:
+            Unencodable: It has no IPLD form; the message names the place.
+        """
+        if isinstance(value, bytes | bytearray | memoryview):
+            data = bytes(value)
+            return File(self.store.put_file(data, "input"), "", len(data))
+        data = encode(value)
+        return File(self.store.put(Block(CID.of(data), data)), "", len(data))
+
+    def handle(self, cid: CID | str) -> Handle:
+        """Return the handle of an instruction that is in the store.
+
+        Raises:
+            NotFound: It is not.
+        """
+        named = cid if isinstance(cid, CID) else CID.parse(cid)
+        return self._handle_of(Task(run=Instruction.from_block(self.store.get(named), trusted=True)))
+
+    def _handle_of(self, task: Task) -> Handle:
+        signature = None
+        if task.run.op == self._wasm.name:
+            try:
+                signature = self._wasm.signature(task.run)
+            except IpvmError:
+                signature = None  # its value is shown as it is on the wire
+        return Handle(self, task, signature)
+
+    def keep(self, data: bytes) -> CID:
+        """Keep an argument's bytes and return their CID."""
+        return self.store.put_file(data, "input")
+
+    def keep_file(self, path: os.PathLike[str]) -> CID:
+        """Keep a file's bytes and return their CID."""
+        return self.file(path).cid
+
+    def keep_task(self, task: Task) -> None:
+        """Put a task's blocks in the store, so that it can be found by its CID."""
+        for block in (task.run.block, task.invocation.block):
+            self.store.put(block)
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        what: Workflow | Handle | Iterable[Handle],
+        *,
+        rerun: bool | Collection[CID] = False,
+        name: str = "",
+        executor: Executor | None = None,
+        limits: Limits | None = None,
+    ) -> Run:
+        """Return a run of a workflow or of some handles, not begun: iterate it, await it, or call `wait`.
+
+        Args:
+            what: What to run.
+            rerun: Run tasks although their receipts are on file: all of them, or those given.
+            name: What to call it.
+            executor: Who runs the tasks, if not the session's own.
+            limits: What any task of this run may use, beside the session's own limits.
+        """
+        workflow, tasks = self._workflow(what)
+        again = set(tasks) if rerun is True else set(rerun or ())
+        stopper, progress = Stopper(), Progress(len(tasks))
+
+        def stream() -> Iterator[Answer]:
+            yield from self._runner.stream(
+                tasks, None, again, stopper, progress, workflow=workflow, name=name, executor=executor, limits=limits
+            )
+
+        return Run(workflow, stream, stopper=stopper, progress=progress, source=self, name=name)
+
+    def stream(
+        self, what: Workflow | Handle | Iterable[Handle], *, rerun: bool | Collection[CID] = False
+    ) -> Iterator[Answer]:
+        """Yield the answers of a workflow, each as soon as it can be had."""
+        yield from self.run(what, rerun=rerun)
+
+    def plan(self, what: Workflow | Handle | Iterable[Handle]) -> Plan:
+        """Return what a run would do, and do nothing."""
+        _, tasks = self._workflow(what)
+        return plan(tasks, self.store)
+
+    def _workflow(self, what: Workflow | Handle | Iterable[Handle]) -> tuple[Workflow, dict[CID, Task]]:
+        if isinstance(what, Workflow):
+            return what, what.by_instruction()
+        ends = [what] if isinstance(what, Handle) else list(what)
+        for end in ends:
+            if not isinstance(end, Handle):
+                raise BadInput(f"expected a workflow or handles, found {type(end).__name__}")
+        tasks = {handle.cid: handle.task for handle in lineage(ends)}
+        return Workflow(tasks=tuple(tasks.values())), tasks
+
+    # --- what handles ask ---------------------------------------------------------------------------------------------
+
+    def answer_for(self, handle: Handle, *, timeout: float | None = None, rerun: bool = False) -> Answer:
+        """Run what is not on file and return the handle's answer."""
+        cid = handle.cid
+        known = None if rerun else self._runner.remembered(cid)
+        if known is not None:
+            return known
+        return _there(self._run_for([handle], {cid} if rerun else set()).wait(timeout).answer(cid))
+
+    def _run_for(self, ends: list[Handle], rerun: set[CID]) -> Run:
+        """Return a run that answers for some handles and does nothing else."""
+        wanted = [handle.cid for handle in ends]
+        on_file = self.store.on_file(wanted)
+        alone = all(cid in on_file and cid not in rerun for cid in wanted)
+        tasks = {handle.cid: handle.task for handle in (ends if alone else lineage(ends))}
+        stopper, progress = Stopper(), Progress(len(tasks))
+        stream = functools.partial(self._runner.stream, tasks, wanted, rerun, stopper, progress)
+        return Run(Workflow(tasks=tuple(tasks.values())), stream, stopper=stopper, progress=progress, source=self)
+
+    def run_of(self, handle: Handle) -> Run:
+        """Return a run of the handle's pipeline, not begun."""
+        return self._run_for([handle], set())
+
+    def results_of(self, ends: list[Handle], *, timeout: float | None = None) -> list[Any]:
+        """Return the values of some handles, run as one workflow."""
+        run = self._run_for(ends, set()).wait(timeout)
+        return [handle._value(_there(run.answer(handle.cid))) for handle in ends]  # noqa: SLF001 - a handle of ours
+
+    def receipt_at(self, cid: CID) -> Receipt:
+        """Return a receipt by its CID."""
+        return Receipt.trusted(self.store.get(cid))
+
+    def load(self, cid: CID) -> Ipld:
+        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+        if cid.codec in {"raw", "dag-pb"}:
+            return self.store.read(cid)
+        return self.store.get(cid).value()
+
+    def known(self, instruction: CID) -> Receipt | None:
+        """Return the receipt that answers an instruction, or None. Nothing runs."""
+        return self._runner.known(instruction)
+
+    def known_many(self, instructions: list[CID]) -> dict[CID, Receipt]:
+        """Return the receipts that answer some instructions. Nothing runs."""
+        return self._runner.known_many(instructions)
+
+    def cancel(self, instruction: CID) -> bool:
+        """Stop the run that works on an instruction, if one does."""
+        return self._runner.cancel(instruction)
+
+    def interrupt(self) -> None:
+        """Stop everything that runs in this session. Receipts that are there are kept."""
+        self._runner.interrupt()
+
+    def forget(self, instructions: Iterable[CID]) -> int:
+        """Take the receipts of some instructions off file, so that they run again."""
+        return self._runner.forget(instructions)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop what runs, make everything durable, and let go of the store."""
+        self._runner.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Session on {self.store.usage().where}>"
+
+
+def _there(answer: Answer | None) -> Answer:
+    assert answer is not None
+    return answer
+
+
+def _open(folder: Path) -> Store:
+    from ipvm_kernel.store.sqlite import SqliteStore
+
+    return SqliteStore(folder)

@@ -1,0 +1,81 @@
+"""The functions of the default session that people call: `ipvm.module`, `ipvm.file`, `ipvm.run` and their like."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipvm_kernel.session import Array, Each, File, Handle, Module, Run, default
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Iterable
+
+    from ipvm_kernel import CID, Workflow
+
+
+def module(source: str | bytes | os.PathLike[str] | CID | File, name: str = "") -> Module:
+    """Return the functions of a Wasm module: a component, a core module or WAT text.
+
+    Args:
+        source: A path, the bytes, a CID or an `ipfs://` address.
+        name: What to call it in messages.
+
+    Raises:
+        BadModule: It is not Wasm that ipvm can run; the message says why.
+        NotFound: There is no such file, or the CID is not in the store.
+    """
+    return default().module(source, name)
+
+
+def file(path: str | os.PathLike[str]) -> File:
+    """Return a link to a file's bytes, hashed now. As an argument of a task it means the bytes.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    return default().file(path)
+
+
+def put(value: Any) -> File:
+    """Return a link to a value: bytes as a file, anything else as a dag-cbor block.
+
+    Raises:
+        Unencodable: It has no IPLD form; the message names the place.
+    """
+    return default().put(value)
+
+
+def handle(cid: CID | str) -> Handle:
+    """Return the handle of an instruction that is in the store.
+
+    Raises:
+        NotFound: It is not there.
+    """
+    return default().handle(cid)
+
+
+def each(values: Iterable[Any]) -> Each:
+    """Return values to go along in a `map`, one task each.
+
+    >>> each([1, 2, 3])
+    <each of 3 values>
+    """
+    return Each(values)
+
+
+def array(value: Any) -> Array:
+    """Return data whose missing values are meant: NaN is sent, in its one canonical form."""
+    return Array(value)
+
+
+def run(
+    what: Workflow | Handle | Iterable[Handle], *, rerun: bool | Collection[CID] = False, name: str = ""
+) -> Run:
+    """Run a workflow, a handle or handles, and return the run: iterate it for answers as they come, or `await` it.
+
+    Args:
+        what: What to run.
+        rerun: Run tasks although their receipts are on file: all, or those given; the receipts are compared.
+        name: What to call it.
+    """
+    return default().run(what, rerun=rerun, name=name)
