@@ -1,0 +1,1 @@
+"""Toolchains: from the source in a cell to a Wasm component."""
