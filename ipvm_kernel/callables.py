@@ -78,6 +78,7 @@ class Function:
         rsc: str,
         signature: wit.Signature,
         where: str,
+        *,
         meta: dict[str, Any] | None = None,
         nonce: Any = "",
     ) -> None:
@@ -157,7 +158,9 @@ class Function:
         """
         meta = dict(self._meta)
         if time is not None:
-            meta["time"] = _positive("time", round(time * 1000))
+            if not 0 < time < 1e15:
+                raise BadInput(f"time must be a number of seconds above 0, found {time}")
+            meta["time"] = _positive("time", max(1, round(time * 1000)))
         if memory is not None:
             meta["memory"] = _positive("memory", bytes_of(memory))
         if fuel is not None:
@@ -165,7 +168,7 @@ class Function:
         if nonce is not None:
             check_nonce(nonce)
         chosen = self._nonce if nonce is None else nonce
-        return Function(self._maker, self._rsc, self.signature, self._where, meta, chosen)
+        return Function(self._maker, self._rsc, self.signature, self._where, meta=meta, nonce=chosen)
 
     def __repr__(self) -> str:
         return f"<function {self.signature.name}{str(self.signature).removeprefix('func')} of {self._where}>"
@@ -241,7 +244,7 @@ class Handles(list[Handle]):
     def __repr__(self) -> str:
         if not self:
             return "<no handles>"
-        known = len(self[0]._home.known_many([handle.cid for handle in self]))  # noqa: SLF001 - a handle of ours
+        known = self[0]._home.count_known([handle.cid for handle in self])  # noqa: SLF001 - a handle of ours
         name = printable(self[0].instruction.func, limit=80)
         return f"<{plural(len(self), 'handle')} of {name}: {known:,} on file>"
 
@@ -252,7 +255,12 @@ def gather(*handles: Any, timeout: float | None = None) -> list[Any]:
     Raises:
         TaskFailed: One of them has no ok value; what the others gave is on file.
     """
-    flat = [handle for item in handles for handle in ([item] if isinstance(item, Handle) else item)]
+    flat: list[Any] = []
+    for item in handles:
+        flat.extend(item if isinstance(item, Iterable) and not isinstance(item, Handle) else [item])
+    strange = next((item for item in flat if not isinstance(item, Handle)), None)
+    if strange is not None:
+        raise BadInput(f"expected handles to gather, found a {type(strange).__name__}")
     if not flat:
         return []
     home: Any = flat[0]._home  # noqa: SLF001
@@ -272,7 +280,7 @@ _UNITS: Final = {
 }  # fmt: skip
 
 
-def bytes_of(text: str | int) -> int:
+def bytes_of(text: str | float) -> int:
     """Return the number of bytes that a text means.
 
     >>> bytes_of("512 MB"), bytes_of("512 MiB"), bytes_of(1000)
@@ -281,18 +289,20 @@ def bytes_of(text: str | int) -> int:
     Raises:
         BadInput: It is no size.
     """
-    if isinstance(text, int):
-        return text
+    if isinstance(text, int | float):
+        return _positive("a size", text)
     match = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if match is None or match[2].lower() not in _UNITS:
         raise BadInput(f"expected a size such as '512 MB' or '2 GiB', found {printable(text, limit=40)!r}")
     return round(float(match[1]) * _UNITS[match[2].lower()])
 
 
-def _positive(name: str, value: int) -> int:
-    if not 0 < value < 1 << 63:
-        raise BadInput(f"{name} must be more than 0 and less than 2^63, found {value}")
-    return value
+def _positive(name: str, value: float) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadInput(f"{name} must be a number, found a {type(value).__name__}")
+    if not 0 < value < 1 << 63 or value != int(value):
+        raise BadInput(f"{name} must be a whole number above 0 and below 2^63, found {value}")
+    return int(value)
 
 
 def python_name(name: str) -> str:

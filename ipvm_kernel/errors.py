@@ -38,11 +38,14 @@ peer chose goes through `printable`, so that an error can be shown anywhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import linecache
+from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.printable import printable
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ipvm_kernel.ipld import CID
 
 
@@ -52,6 +55,30 @@ class IpvmError(Exception):
     def __init__(self, message: str) -> None:
         self.message = printable(message, keep="\n")
         super().__init__(self.message)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows of it: the error, and the user's own line. Frames of ours help nobody."""
+        lines = [f"\x1b[31m{type(self).__name__}\x1b[0m: {self.message}"]
+        place = _users_line(self.__traceback__)
+        return [*lines, place] if place else lines
+
+
+def _users_line(trace: TracebackType | None) -> str:
+    """Return the innermost line of code on the way to an error that is neither ours nor of a library, or ""."""
+    place = ""
+    while trace is not None:
+        path, number = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        line = linecache.getline(path, number).strip()
+        if line and not any(part in path for part in _NOT_THE_USERS) and not line.startswith(_NO_LINES_OF_THEIRS):
+            cell = "ipython-input" in path or "ipykernel" in path
+            where = f"line {number}" if cell else f"{path.rpartition('/')[2]}, line {number}"
+            place = f"  {where}: {printable(line, limit=200)}"
+        trace = trace.tb_next
+    return place
+
+
+_NO_LINES_OF_THEIRS: Final = ("await __ipvm", "get_ipython().run_")  # what stands for a magic
+_NOT_THE_USERS: Final = ("/ipvm_kernel/", "/magics/ipvm/", "/site-packages/", "/lib/python3", "<frozen")
 
 
 class BadInput(IpvmError, ValueError):
@@ -136,12 +163,14 @@ class TaskFailed(IpvmError):
     Attributes:
         instruction: The CID of the instruction that failed, if one is known.
         error: The payload of its error: `{kind, message, detail?}`, or what the guest chose.
+        value: The value that the guest gave and no CID can name (a NaN, say), as plain Python; else None.
     """
 
-    def __init__(self, message: str, *, instruction: CID | None = None, error: Any = None) -> None:
+    def __init__(self, message: str, *, instruction: CID | None = None, error: Any = None, value: Any = None) -> None:
         super().__init__(message)
         self.instruction = instruction
         self.error = error
+        self.value = value
 
 
 class GuestError(TaskFailed):
@@ -152,8 +181,7 @@ class GuestError(TaskFailed):
     """
 
     def __init__(self, message: str, *, value: Any = None, instruction: CID | None = None) -> None:
-        super().__init__(message, instruction=instruction, error=value)
-        self.value = value
+        super().__init__(message, instruction=instruction, error=value, value=value)
 
 
 class GuestTrap(TaskFailed):

@@ -26,7 +26,7 @@ from ipvm_kernel.wasm.plain import plain
 from ipvm_kernel.wasm.wire import message_of, sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from ipvm_kernel.engine.answers import Answer
@@ -46,11 +46,17 @@ class Home(Protocol):
     def run_of(self, handle: Handle) -> Run:
         """Return a run of the handle's pipeline, not begun."""
 
-    def known(self, instruction: CID) -> Receipt | None:
-        """Return the receipt that answers an instruction, or None. Nothing runs."""
+    def answered(self, instruction: CID) -> Answer | None:
+        """Return the answer of an instruction that this session has met, or None. Nothing runs."""
+
+    def known(self, instruction: CID, invocation: CID | None = None) -> Receipt | None:
+        """Return the receipt that answers an instruction, or what came of an invocation in this session, or None."""
 
     def known_many(self, instructions: list[CID]) -> dict[CID, Receipt]:
         """Return the receipts that answer some instructions. Nothing runs."""
+
+    def count_known(self, instructions: list[CID]) -> int:
+        """Return how many of some instructions have a receipt that would be replayed. Nothing runs."""
 
     def cancel(self, instruction: CID) -> bool:
         """Stop the run that works on an instruction, if one does."""
@@ -58,8 +64,8 @@ class Home(Protocol):
     def load(self, cid: CID) -> Ipld:
         """Return what a link means."""
 
-    def keep_task(self, task: Task) -> None:
-        """Put a task's blocks in the store, so that it can be found by its CID."""
+    def keep_tasks(self, tasks: Iterable[Task]) -> None:
+        """Put the blocks of some tasks in the store, so that other processes too find them by their CIDs."""
 
 
 class Handle:
@@ -116,8 +122,8 @@ class Handle:
 
     @property
     def receipt(self) -> Receipt | None:
-        """The receipt, if the task was ever run and its receipt is on file. Never runs anything."""
-        return self._home.known(self.cid)
+        """The receipt on file, or what came of this very task in this session; else None. Never runs anything."""
+        return self._home.known(self.cid, self.task.invocation.cid)
 
     def done(self) -> bool:
         """Return True if there is an answer. Never runs anything."""
@@ -146,16 +152,13 @@ class Handle:
         return None
 
     def __await__(self) -> Generator[Any, None, Any]:
-        known = self._home.known(self.cid)
-        if known is not None and known.ok:
-            return self._value_of(known)
-        run = self._home.run_of(self)
-        _ = yield from run.__await__()
-        answer = run.answer(self.cid)
+        answer = self._home.answered(self.cid)
         if answer is None:
-            raise Cancelled(
-                f"{self.instruction.func} ({self.cid.short}) was stopped before it ended", instruction=self.cid
-            )
+            run = self._home.run_of(self)
+            _ = yield from run.__await__()
+            answer = run.answer(self.cid)
+        if answer is None:  # stopped before anything was planned
+            raise Cancelled(f"{self._name} was stopped before it ended. Ask again to go on", instruction=self.cid)
         return self._value(answer)
 
     def cancel(self) -> bool:
@@ -164,19 +167,19 @@ class Handle:
 
     def _value(self, answer: Answer) -> Any:
         """Return the plain value of an answer, or raise what it says."""
-        receipt = answer.receipt
-        name = f"{printable(self.instruction.func, limit=80)} ({self.cid.short})"
-        if receipt is None:
-            if answer.how == "skipped":
-                raise Skipped(f"{name} was not run: it awaits an error, and there was none", instruction=self.cid)
-            raise Cancelled(f"{name} was stopped before it ended. Ask again to go on", instruction=self.cid)
-        if answer.how in ("computed", "replayed") or receipt.ok:
-            return self._value_of(receipt)
-        raise failed(name, receipt.error, self.cid)
+        if answer.receipt is not None:
+            return self._value_of(answer.receipt, answer.value)
+        if answer.how == "skipped":
+            raise Skipped(f"{self._name} was not run: it awaits an error, and there was none", instruction=self.cid)
+        raise Cancelled(f"{self._name} was stopped before it ended. Ask again to go on", instruction=self.cid)
 
-    def _value_of(self, receipt: Receipt) -> Any:
+    @property
+    def _name(self) -> str:
+        return f"{printable(self.instruction.func, limit=80)} ({self.cid.short})"
+
+    def _value_of(self, receipt: Receipt, unnamed: Any = None) -> Any:
         if not receipt.ok:
-            raise failed(f"{printable(self.instruction.func, limit=80)} ({self.cid.short})", receipt.error, self.cid)
+            raise failed(self._name, receipt.error, self.cid, unnamed)
         kind = self._signature.result if self._signature is not None else None
         if isinstance(kind, wit.Result):
             side, payload = sides(receipt.value)
@@ -221,8 +224,8 @@ class Handle:
         receipt = self.receipt
         if receipt is None:
             around = [handle.cid for handle in lineage([self])]
-            known = self._home.known_many(around)
-            return f"<{name}: not run: {plural(len(around), 'task')}, {len(known):,} on file>"
+            known = self._home.count_known(around)
+            return f"<{name}: not run: {plural(len(around), 'task')}, {known:,} on file>"
         try:
             return f"<{name}: {brief(self._value_of(receipt))}>"
         except IpvmError as error:
@@ -235,9 +238,14 @@ class Handle:
         return hash(self.cid)
 
     def __reduce__(self) -> tuple[Callable[[str], Handle], tuple[str]]:
-        for handle in lineage([self]):
-            self._home.keep_task(handle.task)
+        self._home.keep_tasks(handle.task for handle in lineage([self]))
         return restored, (str(self.cid),)
+
+    def __copy__(self) -> Handle:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Handle:
+        return self
 
     def _refuse(self, what: str) -> NoReturn:
         raise HandleUsedAsValue(
@@ -251,6 +259,11 @@ class Handle:
         raise AttributeError(
             f"a handle has no {printable(name, limit=60)!r}. If its value has: handle.result().{printable(name, limit=60)}"
         )
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            self._refuse("cannot format")
+        return repr(self)
 
     def __bool__(self) -> bool:  # noqa: PLE0304 - it refuses, as the three below
         self._refuse("cannot test")
@@ -345,8 +358,8 @@ def lineage(ends: list[Handle]) -> list[Handle]:
     return order
 
 
-def failed(name: str, payload: Ipld, instruction: CID) -> TaskFailed:
-    """Return the exception for the payload of an error receipt (RULES 5)."""
+def failed(name: str, payload: Ipld, instruction: CID, unnamed: Any = None) -> TaskFailed:
+    """Return the exception for the payload of an error receipt (RULES 5); `unnamed` is a value that no CID can name."""
     kind = payload.get("kind") if isinstance(payload, dict) else None
     message = f"{name} failed: {printable(str(message_of(payload)))}"
     match kind:
@@ -359,6 +372,9 @@ def failed(name: str, payload: Ipld, instruction: CID) -> TaskFailed:
             return BrokenPromise(
                 f"{name}: {printable(str(message_of(payload)))}", instruction=instruction, error=payload
             )
+        case "unencodable":
+            hint = ". It is the `value` of this exception"
+            return TaskFailed(message + hint, instruction=instruction, error=payload, value=unnamed)
         case _:
             return TaskFailed(message, instruction=instruction, error=payload)
 
@@ -384,5 +400,5 @@ def restored(cid: str) -> Handle:
 
 def restore_with(restore: Callable[[str], Handle]) -> None:
     """Say how a pickled handle is found again."""
-    global _restore  # noqa: PLW0603 - the session above sets it
+    global _restore  # the session above sets it
     _restore = restore

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 SOURCE_CHARACTERS: Final = 2000
 
 
-class Cell(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Cell:
     """A cell of a notebook.
 
     Attributes:
@@ -53,7 +53,7 @@ def current_cell() -> Cell:
 
 def set_cell(cell: Cell | None) -> None:
     """Say which cell is running, for hosts that run one at a time and call before and after it."""
-    global _everywhere  # noqa: PLW0603 - a kernel runs one cell at a time, whichever context its hooks are called in
+    global _everywhere
     _everywhere = cell
 
 
@@ -76,6 +76,18 @@ def capture() -> Iterator[list[Any]]:
         yield gathered
     finally:
         _made.reset(token)
+
+
+def begin_capture() -> list[Any]:
+    """Gather handles from now on, for hosts whose code cannot stand in a `with` block; end it with `end_capture`."""
+    gathered: list[Any] = []
+    _made.set(gathered)
+    return gathered
+
+
+def end_capture() -> None:
+    """Gather no more. Calling it twice, or without a beginning, does nothing."""
+    _made.set(None)
 
 
 def made(handle: Any) -> None:

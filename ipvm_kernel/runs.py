@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ipvm_kernel.engine.answers import Answer, Progress, State, Stopper
-from ipvm_kernel.errors import TaskFailed
-from ipvm_kernel.printable import plural, seconds
+from ipvm_kernel.engine.answers import SMALL_BYTES, Answer, Progress, State, Stopper
+from ipvm_kernel.errors import BadArgument, TaskFailed
+from ipvm_kernel.printable import plural, printable, seconds
+from ipvm_kernel.wasm.wire import sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from ipvm_kernel.ipld import CID
-    from ipvm_kernel.model import Receipt, Workflow
+    from ipvm_kernel.ipld import CID, Ipld
+    from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 
 TICK: Final = 0.05
 """Seconds between two looks of a waiting cell, so that an interrupt is heard and progress is drawn."""
 
-_SMALL_BYTES: Final = 4096
-
 
 class Source(Protocol):
-    """Where a run's receipts are read again."""
+    """What a run asks of its session."""
 
     def receipt_at(self, cid: CID) -> Receipt:
         """Return a receipt by its CID."""
+
+    def fallible(self, instruction: Instruction) -> bool:
+        """Return True if an instruction is of a function typed `result<T, E>`."""
 
 
 class Run:
@@ -62,6 +65,7 @@ class Run:
         self._answers: dict[CID, Answer | tuple[CID, State, float, float, str]] = {}
         self._error: BaseException | None = None
         self._done = threading.Event()
+        self._driver: int | None = None
         self._lock = threading.RLock()
         self._iterator: Iterator[Answer] | None = None
         self._thread: threading.Thread | None = None
@@ -70,9 +74,13 @@ class Run:
     # --- getting there ------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Answer]:
-        """Yield each answer as soon as it can be had; those of a run that is over, again."""
+        """Yield each answer as soon as it can be had; those of a run that is over, again.
+
+        Leaving the loop early stops the run.
+        """
         if self._done.is_set() or self._iterator is not None:
-            self._finish()
+            if self._driver != threading.get_ident():  # else it asks from inside its own loop, and gets what is there
+                self._finish()
             yield from self.answers
             return
         yield from self._drive()
@@ -80,14 +88,18 @@ class Run:
     def _drive(self) -> Iterator[Answer]:
         began = time.perf_counter()
         self._iterator = iterator = self._stream()
+        self._driver = threading.get_ident()
         try:
             for answer in iterator:
                 self._keep(answer)
                 yield answer
+        except GeneratorExit:  # whoever iterated has seen enough
+            raise
         except BaseException as error:
             self._error = error
             raise
         finally:
+            self._driver = None
             self.elapsed = time.perf_counter() - began
             with self._lock:
                 self._done.set()
@@ -105,7 +117,7 @@ class Run:
 
     def _keep(self, answer: Answer) -> None:
         receipt = answer.receipt
-        if receipt is not None and len(receipt.block.data) > _SMALL_BYTES and answer.how in ("computed", "replayed"):
+        if receipt is not None and answer.filed and len(receipt.block.data) > SMALL_BYTES and _looks_well(receipt):
             slim = (receipt.cid, answer.how, answer.seconds, answer.saved, answer.log)
             self._answers[answer.instruction] = slim
         else:
@@ -115,7 +127,8 @@ class Run:
         """Begin in a thread of its own."""
         with self._lock:
             if self._thread is None and self._iterator is None and not self._done.is_set():
-                self._thread = threading.Thread(target=self._exhaust, name="ipvm-run", daemon=True)
+                context = contextvars.copy_context()  # the cell that asked is the one in the journal
+                self._thread = threading.Thread(target=context.run, args=(self._exhaust,), name="ipvm-run", daemon=True)
                 self._thread.start()
 
     def _exhaust(self) -> None:
@@ -199,7 +212,7 @@ class Run:
         if isinstance(kept, Answer):
             return kept
         receipt, how, took, saved, log = kept
-        return Answer(cid, self._source.receipt_at(receipt), how, took, saved, log)
+        return Answer(cid, self._source.receipt_at(receipt), how, took, saved, log, filed=True)
 
     def answer(self, instruction: CID) -> Answer | None:
         """Return the answer of one instruction, or None."""
@@ -234,15 +247,21 @@ class Run:
 
     @property
     def failures(self) -> list[Answer]:
-        """The answers of tasks that failed and whose error nobody in this run awaits."""
-        taken = {
-            promise.instruction for task in self.workflow.tasks for promise in task.run.awaits if promise.branch != "ok"
-        }
+        """The answers of tasks that failed, or answered `err`, and whose error nobody in this run takes."""
+        tasks = self.workflow.by_instruction()
+        taken: set[CID] = set()
+        for cid, task in tasks.items():
+            ran = self.progress.state(cid) in _RAN  # then a pair that it awaited passed whole, or was ok
+            taken.update(promise.instruction for promise in task.run.awaits if ran or promise.branch != "ok")
         return [
             kept
             for cid, kept in list(self._answers.items())
-            if isinstance(kept, Answer) and kept.how == "failed" and cid not in taken
+            if isinstance(kept, Answer) and cid not in taken and (_failed(kept) or self._gave_err(kept, tasks.get(cid)))
         ]
+
+    def _gave_err(self, answer: Answer, task: Task | None) -> bool:
+        receipt = answer.receipt
+        return receipt is not None and not _looks_well(receipt) and task is not None and self._source.fallible(task.run)
 
     def raise_for_failures(self) -> None:
         """Raise if a task failed and nobody takes its error.
@@ -257,13 +276,15 @@ class Run:
         by_cid = self.workflow.by_instruction()
         task = by_cid.get(first.instruction)
         name = task.run.func if task is not None else first.instruction.short
-        error = first.receipt.error if first.receipt is not None else None
+        error = _error_of(first.receipt) if first.receipt is not None else None
         message = error.get("message") if isinstance(error, dict) else error
         blocked = self.counts.get("blocked", 0)
         more = f"; {plural(len(failures) - 1, 'other task')} failed too" if len(failures) > 1 else ""
         more += f"; {plural(blocked, 'task')} that await it did not run" if blocked else ""
         raise TaskFailed(
-            f"{name} ({first.instruction.short}) failed: {message!s}{more}", instruction=first.instruction, error=error
+            f"{name} ({first.instruction.short}) failed: {printable(str(message), limit=500)}{more}",
+            instruction=first.instruction,
+            error=error,
         )
 
     def summary(self) -> str:
@@ -273,6 +294,28 @@ class Run:
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
         return f"<Run{name} {self.summary()}>"
+
+
+_RAN: Final = frozenset({"computed", "replayed", "failed"})
+
+
+def _looks_well(receipt: Receipt) -> bool:
+    """Return False for an error, and for a value that is an `err` if the function is typed `result<T, E>`."""
+    if not receipt.ok:
+        return False
+    try:
+        return sides(receipt.value)[0] == 0
+    except BadArgument:
+        return True
+
+
+def _error_of(receipt: Receipt) -> Ipld:
+    return sides(receipt.value)[1] if receipt.ok else receipt.error
+
+
+def _failed(answer: Answer) -> bool:
+    """Return True for a task that failed, now or when its receipt was made."""
+    return answer.how == "failed" or (answer.how == "replayed" and answer.receipt is not None and not answer.receipt.ok)
 
 
 def summary(counts: dict[State, int], elapsed: float, saved: float) -> str:

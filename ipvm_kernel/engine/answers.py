@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
-from ipvm_kernel.errors import IpvmError, NotFound
+from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.model import Instruction, Outcome, Receipt
 from ipvm_kernel.wasm.stop import Stop
 
 if TYPE_CHECKING:
-    from ipvm_kernel.store import Store
+    from ipvm_kernel.store import OnFile, Store
 
 State = Literal[
     "pending", "ready", "running", "computed", "replayed", "failed", "blocked", "skipped", "cancelled", "unverified"
@@ -24,7 +24,8 @@ State = Literal[
 STATES: Final[tuple[State, ...]] = get_args(State)
 ENDED: Final = frozenset(STATES[3:])
 
-_SMALL_BYTES: Final = 4096
+SMALL_BYTES: Final = 4096
+"""A receipt of more bytes than this is not kept in memory while it can be read again."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -38,6 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
         saved: How long it ran when its receipt was made, if that was replayed.
         log: What the guest said while it ran.
         value: The value of a result that no CID can name, for this session alone.
+        filed: True if the receipt is on file; what is not will be run again.
     """
 
     instruction: CID
@@ -47,10 +49,11 @@ class Answer(msgspec.Struct, frozen=True):
     saved: float = 0.0
     log: str = ""
     value: Any = None
+    filed: bool = False
 
 
 class Progress:
-    """How far a run is. It is written by one thread and may be read by any.
+    """How far a run is. It is written by one thread at a time and may be read by any.
 
     Attributes:
         changed: A number that grows with every change, so that a display can tell whether to draw again.
@@ -111,6 +114,8 @@ class Stopper:
         stop = Stop()
         with self._lock:
             self._stops.add(stop)
+        if self.stopped:
+            stop.interrupt()
         return stop
 
     def done(self, stop: Stop) -> None:
@@ -135,16 +140,24 @@ class Answers:
         self._kept: dict[CID, Receipt | CID] = {}
         self._uses: dict[CID, int] = {}
 
-    def keep(self, cid: CID, receipt: Receipt, *, filed: bool) -> None:
-        """Remember the receipt of an instruction."""
-        large = filed and len(receipt.block.data) > _SMALL_BYTES
-        self._kept[cid] = receipt.cid if large else receipt
+    def expect(self, cid: CID) -> None:
+        """Note that one more task will ask for an outcome."""
+        self._uses[cid] = self._uses.get(cid, 0) + 1
 
-    def uses(self, cid: CID, count: int) -> None:
-        """Note that `count` more tasks will ask for an outcome; with none left it is forgotten."""
-        left = self._uses.get(cid, 0) + count
-        self._uses[cid] = left
-        if count < 0 and left <= 0:
+    def keep(self, cid: CID, receipt: Receipt, *, filed: bool) -> None:
+        """Remember the receipt of an instruction, if somebody will ask for its outcome."""
+        if self._uses.get(cid):
+            large = filed and len(receipt.block.data) > SMALL_BYTES
+            self._kept[cid] = receipt.cid if large else receipt
+
+    def know(self, found: OnFile) -> None:
+        """Remember the receipt on file of an instruction."""
+        self._kept[found.instruction] = found.cid if callable(found.kept) or found.kept is None else found.kept
+
+    def used(self, cid: CID) -> None:
+        """Note that one task has asked; the outcome that nobody will ask for is forgotten."""
+        self._uses[cid] -= 1
+        if not self._uses[cid]:
             self._kept.pop(cid, None)
 
     def outcome(self, cid: CID) -> Outcome | None:
@@ -153,13 +166,6 @@ class Answers:
         if isinstance(kept, CID):
             return Receipt.trusted(self._store.get(kept)).out
         return kept.out if kept is not None else None
-
-    def filed(self, cid: CID) -> Receipt | None:
-        """Return a receipt by its CID, or None."""
-        try:
-            return Receipt.trusted(self._store.get(cid))
-        except (NotFound, IpvmError):
-            return None
 
     def instruction(self, cid: CID) -> Instruction | None:
         """Return an instruction that is in the store, or None."""

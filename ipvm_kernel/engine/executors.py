@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -39,11 +41,18 @@ class Executor(Protocol):
 
 
 class ThreadExecutor:
-    """Threads of this process. A guest runs without the interpreter's lock, so two threads do twice the work."""
+    """Threads of this process. A guest runs without the interpreter's lock, so two threads do twice the work.
+
+    They are daemons: a guest that spins does not keep Python from ending, as it would in `concurrent.futures`' pool.
+    """
 
     def __init__(self, slots: int | None = None) -> None:
         self.slots = slots or max(2, os.cpu_count() or 2)
-        self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ipvm-worker")
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+        self._lock = threading.Lock()
 
     def submit(
         self,
@@ -53,15 +62,49 @@ class ThreadExecutor:
         resources: Mapping[str, float] | None = None,  # noqa: ARG002
     ) -> Future[Any]:
         """Call `fn(*args)` in a thread."""
-        usual = threading.stack_size(_STACK_BYTES)  # taken by the thread that the pool may start now
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this executor was closed")
+            if self._idle:
+                self._idle -= 1
+            elif len(self._threads) < self.slots:
+                try:
+                    self._threads.append(self._start())
+                except RuntimeError:  # the system gives no more threads; those that are there do the work
+                    if not self._threads:
+                        raise
+            self._calls.put((future, fn, args))
+        return future
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=f"ipvm-worker-{len(self._threads)}", daemon=True)
+        usual = threading.stack_size(_STACK_BYTES)
         try:
-            return self._pool.submit(fn, *args)
+            thread.start()
         finally:
             threading.stack_size(usual)
+        return thread
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            _answer(*call)
+            del call  # a waiting thread keeps no result
+            with self._lock:
+                self._idle += 1
 
     def close(self) -> None:
-        """End the threads once their calls have ended."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads once their calls have ended; calls that have not begun are cancelled."""
+        with self._lock:
+            self._closed = True
+            with contextlib.suppress(queue.Empty):
+                while (call := self._calls.get_nowait()) is not None:
+                    call[0].cancel()
+            for _ in self._threads:
+                self._calls.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
 
 
 class InlineExecutor:
@@ -81,11 +124,23 @@ class InlineExecutor:
     ) -> Future[Any]:
         """Call `fn(*args)` now."""
         future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args))
-        except BaseException as error:  # noqa: BLE001 - a future carries whatever was raised
-            future.set_exception(error)
+        _answer(future, fn, args)
         return future
 
     def close(self) -> None:
         """Do nothing."""
+
+
+_Call = tuple["Future[Any]", "Callable[..., Any]", tuple[Any, ...]]
+
+
+def _answer(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Call a function for a future that waits for it, unless it was cancelled."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = fn(*args)
+    except BaseException as error:  # noqa: BLE001 - a future carries whatever was raised
+        future.set_exception(error)
+    else:
+        future.set_result(result)

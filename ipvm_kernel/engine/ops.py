@@ -1,14 +1,14 @@
 """Operations: what an instruction's `op` does.
 
 An op prepares an instruction whose promises are kept, which decides its resolved key, and then performs it. Whatever a
-guest does comes back as an outcome; only the host's own failures are raised. Ops are found by name through the entry
+guest does comes back as an outcome, and so do failures of the host that concern one task alone. Ops are found by name through the entry
 points `ipvm.ops`, and the built-in ones register the same way.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -23,15 +23,32 @@ from ipvm_kernel.errors import (
     UnknownFunction,
 )
 from ipvm_kernel.model import WASM_RUN, Instruction, Outcome, failure
-from ipvm_kernel.wasm.limits import Limits, Report
+from ipvm_kernel.wasm.limits import Kind, Limits, Report
 from ipvm_kernel.wasm.lowering import lower
 
 if TYPE_CHECKING:
     from ipvm_kernel.ipld import CID, Ipld
-    from ipvm_kernel.store import Role, Store
+    from ipvm_kernel.store import Store
     from ipvm_kernel.wasm import types as wit
     from ipvm_kernel.wasm.library import Library
     from ipvm_kernel.wasm.stop import Stop
+
+
+_SIGNATURES: Final = 4096  # functions whose signatures an op remembers
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What a session gives an operation to work with; an op is made by calling its class with this.
+
+    Attributes:
+        store: Where blocks and files are.
+        library: The Wasm modules.
+        toolchain: Gives a toolchain by its name.
+    """
+
+    store: Any
+    library: Any
+    toolchain: Any
 
 
 class Prepared(msgspec.Struct):
@@ -81,8 +98,8 @@ class Op(Protocol):
 
     name: str
 
-    def fallible(self, instruction: Instruction) -> bool:
-        """Return True if the instruction's answer is a `result<T, E>`, which promises unwrap."""
+    def fallible(self, instruction: Instruction) -> bool | None:
+        """Return True if the instruction's answer is a `result<T, E>`, which promises unwrap; None if nobody here knows."""
 
     def prepare(self, instruction: Instruction, tree: Any) -> Prepared:
         """Return the instruction ready to run. Raises Unprepared."""
@@ -96,16 +113,17 @@ class WasmRun:
 
     name = WASM_RUN
 
-    def __init__(self, store: Store, library: Library) -> None:
-        self._store = store
-        self._library = library
+    def __init__(self, means: Means) -> None:
+        self._store: Store = means.store
+        self._library: Library = means.library
+        self._signatures: dict[tuple[str, str], wit.Signature] = {}
 
-    def fallible(self, instruction: Instruction) -> bool:
-        """Return True if the function is typed `result<T, E>`."""
+    def fallible(self, instruction: Instruction) -> bool | None:
+        """Return True if the function is typed `result<T, E>`, None if its module is not here."""
         try:
             return self.signature(instruction).fallible
         except IpvmError:
-            return False  # it will fail by itself, and say why
+            return None
 
     def signature(self, instruction: Instruction) -> wit.Signature:
         """Return the signature of the function that an instruction calls.
@@ -113,19 +131,24 @@ class WasmRun:
         Raises:
             BadModule, NotFound, UnknownFunction, ToolchainMissing: It has none.
         """
-        cid = instruction.module
-        if cid is None:
-            raise NotFound(f"no module is called {instruction.rsc!r}: expected ipfs:// and a CID")
-        return self._library.interface(cid, self._store.read).find(instruction.func)
+        called = (instruction.rsc, instruction.func)
+        known = self._signatures.get(called)
+        if known is None:
+            cid = instruction.module
+            if cid is None:
+                raise NotFound(f"no module is called {instruction.rsc!r}: expected ipfs:// and a CID")
+            known = self._library.interface(cid, self._store.read).find(instruction.func)
+            if len(self._signatures) >= _SIGNATURES:  # whoever wrote the tasks chose the names
+                self._signatures.clear()
+            self._signatures[called] = known
+        return known
 
     def prepare(self, instruction: Instruction, tree: Any) -> Prepared:
         """Find the function and work out the resolved key."""
         try:
             signature = self.signature(instruction)
-        except UnknownFunction as error:
-            raise Unprepared(failure("conversion", error.message)) from None
-        except (NotFound, BadModule, ToolchainMissing) as error:
-            raise Unprepared(failure("missing", error.message)) from None
+        except IpvmError as error:
+            raise Unprepared(failure(_kind_of(error), error.message)) from None
         args = tree.get("args") if type(tree) is dict else None
         if type(args) is not list:
             raise Unprepared(failure("conversion", 'a task of wasm/run takes the input {"func": text, "args": list}'))
@@ -134,11 +157,12 @@ class WasmRun:
         args = args[: len(signature.params)]  # Homestar drops what is too many (homestar.md 1.9)
         try:
             plain = [canonical(param.type, arg) for param, arg in zip(signature.params, args, strict=True)]
+            key = key_of(instruction.rsc, instruction.op, [signature.name, plain], instruction.nnc)
         except BrokenPromise as error:
-            raise Unprepared(failure("broken-promise", error.message, error.error)) from None
+            detail: dict[str, Ipld] = {"instruction": error.instruction, "error": error.error}
+            raise Unprepared(failure("broken-promise", error.message, detail)) from None
         except BadArgument as error:
             raise Unprepared(failure("conversion", error.message)) from None
-        key = key_of(instruction.rsc, instruction.op, [signature.name, plain], instruction.nnc)
         return Prepared(instruction, args, key, signature)
 
     def perform(self, prepared: Prepared, limits: Limits, stop: Stop) -> Performed:
@@ -152,12 +176,8 @@ class WasmRun:
             values = [
                 _lowered(param, arg, self._load) for param, arg in zip(signature.params, prepared.tree, strict=True)
             ]
-        except NotFound as error:
-            return Performed(failure("missing", error.message), filed=False, report=Report())
-        except (BadModule, ToolchainMissing) as error:
-            return Performed(failure("missing", error.message), filed=False, report=Report())
-        except BadArgument as error:
-            return Performed(failure("conversion", error.message), filed=False, report=Report())
+        except IpvmError as error:
+            return Performed(failure(_kind_of(error), error.message), filed=False, report=Report())
         began = time.perf_counter()
         report = Report()
         ended = perform(
@@ -172,14 +192,24 @@ class WasmRun:
         )
 
     def _keep(self, data: bytes) -> CID:
-        role: Role = "value"
-        return self._store.put_file(data, role)
+        return self._store.put_file(data, "value")
 
     def _load(self, cid: CID) -> Ipld:
         """Return what a link means: bytes of files and raw blocks, values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
             return self._store.read(cid)
         return self._store.get(cid).value()
+
+
+def _kind_of(error: IpvmError) -> Kind:
+    """Return what kind of failure it is that a task cannot be performed (RULES 5)."""
+    match error:
+        case BadArgument() | UnknownFunction():
+            return "conversion"
+        case NotFound() | BadModule() | ToolchainMissing():
+            return "missing"
+        case _:
+            return "host"
 
 
 def _lowered(param: wit.Field, arg: Any, load: Any) -> Any:

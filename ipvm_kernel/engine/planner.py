@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipvm_kernel.errors import BadWorkflow, NotFound
+from ipvm_kernel.errors import BadInput, BadWorkflow, NotFound
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.model import Instruction, Task
 from ipvm_kernel.printable import printable
@@ -29,7 +29,7 @@ class Plan(msgspec.Struct):
         awaits: Which instructions each of them awaits.
         replays: Those whose receipt is on file, in order.
         runs: Those to be run, in order.
-        expected: Receipts that a rerun, or the recomputation of something dropped, must meet.
+        expected: What is on file and must be met, by a rerun or by the recomputation of something dropped.
         unverified: Receipts that are here but may not be used (RULES 11).
     """
 
@@ -37,7 +37,7 @@ class Plan(msgspec.Struct):
     awaits: dict[CID, tuple[CID, ...]] = msgspec.field(default_factory=dict)
     replays: dict[CID, OnFile] = msgspec.field(default_factory=dict)
     runs: list[CID] = msgspec.field(default_factory=list)
-    expected: dict[CID, CID] = msgspec.field(default_factory=dict)
+    expected: dict[CID, OnFile] = msgspec.field(default_factory=dict)
     unverified: dict[CID, OnFile] = msgspec.field(default_factory=dict)
 
 
@@ -90,8 +90,8 @@ def _admitted(made: Plan, found: dict[CID, OnFile], rerun: Collection[CID]) -> d
     for cid, entry in found.items():
         if not entry.admitted:
             made.unverified[cid] = entry
-        elif cid in rerun or entry.receipt is None:
-            made.expected[cid] = entry.cid
+        elif cid in rerun or not entry.here:
+            made.expected[cid] = entry
         else:
             usable[cid] = entry
     return usable
@@ -104,10 +104,11 @@ def _find_elsewhere(made: Plan, store: Store, cid: CID, on_file: dict[CID, OnFil
         return
     try:
         made.tasks[cid] = Task(run=Instruction.from_block(store.get(cid), trusted=True))
-    except NotFound:
+    except (NotFound, BadInput) as error:
         waiting = next((t.run for t in made.tasks.values() if any(p.instruction == cid for p in t.run.awaits)), None)
         who = f"{printable(waiting.func, limit=80)} ({waiting.cid.short})" if waiting else "a task"
+        what = "is not in the store" if isinstance(error, NotFound) else "is no instruction"
         raise BadWorkflow(
-            f"{who} awaits {cid}, which is no task of this workflow, has no receipt on file and is not in the store. "
+            f"{who} awaits {cid}, which is no task of this workflow, has no receipt on file and {what}. "
             f"Run the workflow that it belongs to first, or load it"
         ) from None

@@ -54,7 +54,10 @@ class Instruction(Node, frozen=True, kw_only=True):
                 "nnc": nnc if isinstance(nnc, str | bytes) else "",
             }
         made = super().from_ipld(value)
-        check_nonce(made.nnc)
+        try:
+            check_nonce(made.nnc)
+        except Malformed as error:
+            raise Malformed(f"not an Instruction: {error.message} - at `$.nnc`") from None
         return made
 
     @property
@@ -80,12 +83,14 @@ class Instruction(Node, frozen=True, kw_only=True):
         return CID.from_canonical(self.rsc.removeprefix("ipfs://")) if self.rsc.startswith("ipfs://") else None
 
 
-def check_nonce(nonce: str | bytes) -> None:
+def check_nonce(nonce: object) -> None:
     """Raise unless `nonce` has one of the three forms.
 
     Raises:
-        Malformed: The length is wrong.
+        Malformed: The length is wrong, or it is neither text nor bytes.
     """
+    if not isinstance(nonce, str | bytes):
+        raise Malformed(f"a nonce is text or bytes, found a {type(nonce).__name__}")
     if isinstance(nonce, bytes):
         if len(nonce) not in NONCE_BYTES:
             raise Malformed(f"a nonce has 12 or 16 bytes; this one has {len(nonce)}")

@@ -55,11 +55,13 @@ class Awaited(msgspec.Struct, frozen=True):
         branch: The branch that was awaited.
         fallible: True if the value is that of a function typed `result<T, E>`, which is unwrapped unless a result is
             what the consumer takes (RULES 4).
+        instruction: Whose answer it is, for messages.
     """
 
     value: Any
     branch: Branch = "ok"
     fallible: bool = False
+    instruction: CID | None = None
 
 
 def promises(value: Ipld) -> Iterator[Promise]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipvm_kernel.errors import BadWorkflow, Malformed
+from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
 from ipvm_kernel.ipld import CID, Ipld, Node, dagjson, decode
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill
@@ -70,13 +70,24 @@ class Workflow(Node, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, path: str | Path) -> Workflow:
-        """Return the workflow in a file; see `parse`."""
-        return cls.parse(Path(path).expanduser().read_bytes())
+        """Return the workflow in a file; see `parse`.
+
+        Raises:
+            NotFound: There is no such file, or it cannot be read.
+        """
+        target = Path(path).expanduser()
+        try:
+            data = target.read_bytes()
+        except OSError as error:
+            raise NotFound(
+                f"no workflow at {target}: {error.strerror}. The working directory is {Path.cwd()}"
+            ) from None
+        return cls.parse(data)
 
     def save(self, path: str | Path) -> Path:
         """Write the workflow as JSON that Homestar runs, and return where."""
         target = Path(path).expanduser()
-        target.write_text(dagjson.dumps(self.to_ipld(), pretty=True) + "\n")
+        target.write_text(dagjson.dumps(self.to_ipld(), pretty=True) + "\n", encoding="utf-8")
         return target
 
     def checked(self) -> Workflow:

@@ -3,30 +3,41 @@
 One default session stands behind `ipvm.*` and the magics; scripts and tests make their own.
 """
 
-from ipvm_kernel.callables import Each, Handles, Module, gather
+from ipvm_kernel import plugins
+from ipvm_kernel.callables import Each, Function, Handles, Module, bytes_of, gather
 from ipvm_kernel.engine.answers import Answer, State
-from ipvm_kernel.handles import File, Handle
+from ipvm_kernel.engine.planner import Plan
+from ipvm_kernel.handles import File, Handle, Promised, lineage
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session.default import caps_from_environment, default, home_folder, set_default
+from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
 from ipvm_kernel.session.session import Session
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.wasm.adapters import Array
+from ipvm_kernel.wasm.limits import Limits
 
 __all__ = [
     "Answer",
     "Array",
     "Each",
     "File",
+    "Function",
     "Handle",
     "Handles",
+    "Limits",
     "Module",
+    "Plan",
+    "Promised",
     "Run",
     "Session",
     "State",
     "Tally",
+    "bytes_of",
     "caps_from_environment",
+    "current",
     "default",
     "gather",
     "home_folder",
+    "lineage",
+    "plugins",
     "set_default",
 ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from ipvm_kernel import notebook
-from ipvm_kernel.engine.answers import Answer, Progress, Stopper
+from ipvm_kernel.engine.answers import SMALL_BYTES, Answer, Progress, Stopper
 from ipvm_kernel.engine.executors import Executor, ThreadExecutor
 from ipvm_kernel.engine.planner import Plan, plan
 from ipvm_kernel.engine.scheduler import Scheduler
+from ipvm_kernel.errors import StoreError
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import RunRecord
 from ipvm_kernel.wasm.limits import Limits
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from ipvm_kernel.store import Store
 
 _REMEMBERED: Final = 4096  # receipts kept in memory, so that asking again costs a microsecond
-_SMALL_BYTES: Final = 4096
 
 
 class Runner:
@@ -34,21 +36,24 @@ class Runner:
 
     Attributes:
         tally: What happened since somebody last looked.
+        notices: Things to be said once.
     """
 
     def __init__(self, store: Store, ops: Mapping[str, Op], limits: Limits, executor: Executor | None) -> None:
         self.tally = Tally()
+        self.notices: list[str] = []
         self._store = store
         self._ops = ops
         self._limits = limits
         self._executor = executor
         self._known: OrderedDict[CID, tuple[Receipt, float]] = OrderedDict()
-        self._unfiled: OrderedDict[CID, Answer] = OrderedDict()
+        self._unfiled: OrderedDict[CID, Receipt] = OrderedDict()
         self._stoppers: weakref.WeakSet[Stopper] = weakref.WeakSet()
         self._running: dict[CID, Stopper] = {}
         self._lock = threading.RLock()
         self._name = os.urandom(6).hex()
         self._pid = os.getpid()
+        self._refused = False
 
     @property
     def executor(self) -> Executor:
@@ -88,16 +93,31 @@ class Runner:
         with self._lock:
             self._stoppers.add(stopper)
             self._running.update(dict.fromkeys(made.runs, stopper))
+        began = time.perf_counter()
         try:
-            for answer in scheduler.stream():
-                self._note(answer, made)
-                yield answer
+            with contextlib.closing(scheduler.stream()) as answers:
+                for answer in answers:
+                    self._note(answer, made)
+                    yield answer
         finally:
             with self._lock:
                 for cid in made.runs:
-                    self._running.pop(cid, None)
+                    if self._running.get(cid) is stopper:
+                        del self._running[cid]
             if made.runs:
-                self._store.sync()
+                self.settle()
+            self.tally.elapsed += time.perf_counter() - began
+
+    def settle(self) -> None:
+        """Make what was acknowledged durable. What the disk refuses is said once, stays in memory and is tried again."""
+        try:
+            self._store.sync()
+        except StoreError as error:
+            if not self._refused:
+                self.notices.append(error.message)
+            self._refused = True
+        else:
+            self._refused = False
 
     def _begin(self, workflow: Workflow | None, name: str) -> int:
         cell = notebook.current_cell()
@@ -122,16 +142,16 @@ class Runner:
         self.tally.add(answer, task.run.func if task is not None else cid.short)
         if receipt is None:
             return
-        if answer.how in ("computed", "replayed"):
-            self._unfiled.pop(cid, None)
+        if answer.filed:
             self._remember(cid, receipt, answer.saved or answer.seconds)
-        else:
-            self._unfiled[cid] = answer
+        elif len(receipt.block.data) <= SMALL_BYTES:
+            # By invocation: what a limit did to a task says nothing of the same task under another.
+            self._unfiled[receipt.ran] = receipt
             if len(self._unfiled) > _REMEMBERED:
                 self._unfiled.popitem(last=False)
 
     def _remember(self, cid: CID, receipt: Receipt, took: float) -> None:
-        if len(receipt.block.data) <= _SMALL_BYTES:
+        if len(receipt.block.data) <= SMALL_BYTES:
             self._known[cid] = (receipt, took)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -158,33 +178,44 @@ class Runner:
         known = self._known.get(cid)
         if known is None:
             return None
-        answer = Answer(cid, known[0], "replayed", saved=known[1])
+        self.settle()  # a run that is still under way may have filed it just now
+        answer = Answer(cid, known[0], "replayed", saved=known[1], filed=True)
         self.tally.add(answer)
         return answer
 
-    def known(self, instruction: CID) -> Receipt | None:
-        """Return the receipt that answers an instruction, or None. Nothing runs."""
+    def known(self, instruction: CID, invocation: CID | None = None) -> Receipt | None:
+        """Return the receipt that answers an instruction, or None. Nothing runs.
+
+        Args:
+            instruction: The instruction.
+            invocation: Answer with what came of this invocation in this session too, if nothing is on file.
+        """
         remembered = self._known.get(instruction)
         if remembered is not None:
             return remembered[0]
         found = self._store.on_file([instruction]).get(instruction)
-        if found is not None and found.admitted and found.receipt is not None:
-            self._remember(instruction, found.receipt, found.seconds)
-            return found.receipt
-        unfiled = self._unfiled.get(instruction)
-        return unfiled.receipt if unfiled is not None else None
+        receipt = found.receipt if found is not None and found.admitted else None
+        if found is not None and receipt is not None:
+            self._remember(instruction, receipt, found.seconds)
+            return receipt
+        return self._unfiled.get(invocation) if invocation is not None else None
+
+    def count_known(self, instructions: list[CID]) -> int:
+        """Return how many instructions have a receipt that would be replayed. Nothing runs, and no value is read."""
+        found = self._store.on_file(instructions)
+        return sum(entry.admitted and entry.here for entry in found.values())
 
     def known_many(self, instructions: list[CID]) -> dict[CID, Receipt]:
         """Return the receipts that answer some instructions. Nothing runs."""
         found = self._store.on_file(instructions)
-        return {cid: entry.receipt for cid, entry in found.items() if entry.admitted and entry.receipt is not None}
+        known = {cid: entry.receipt for cid, entry in found.items() if entry.admitted}
+        return {cid: receipt for cid, receipt in known.items() if receipt is not None}
 
     def forget(self, instructions: Iterable[CID]) -> int:
         """Take the receipts of some instructions off file, so that they run again."""
         wanted = list(instructions)
         for cid in wanted:
             self._known.pop(cid, None)
-            self._unfiled.pop(cid, None)
         return self._store.forget(wanted)
 
     def close(self) -> None:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from ipvm_kernel import plugins, provenance
 from ipvm_kernel.callables import Module, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
-from ipvm_kernel.engine.ops import Op, WasmRun
+from ipvm_kernel.engine.ops import Means, WasmRun
 from ipvm_kernel.engine.planner import Plan, plan
 from ipvm_kernel.errors import BadCID, BadInput, IpvmError, NotFound
 from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
+from ipvm_kernel.session import building, looking
+from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
 from ipvm_kernel.session.tally import Tally
-from ipvm_kernel.store import MemoryStore, Store
+from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
+from ipvm_kernel.store.verify import Verified, verify
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from ipvm_kernel.engine.executors import Executor
+    from ipvm_kernel.provenance import Why
+    from ipvm_kernel.session.looking import Found
 
 
 class Session:
@@ -59,8 +66,7 @@ class Session:
         self.store: Store = store
         self.library = Library(code)
         self.limits = limits or Limits()
-        self._wasm = WasmRun(self.store, self.library)
-        self.ops: dict[str, Op] = {self._wasm.name: self._wasm}
+        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains")))
         self._runner = Runner(self.store, self.ops, self.limits, executor)
 
     @property
@@ -72,6 +78,20 @@ class Session:
         """Return what happened since this was last called."""
         taken, self._runner.tally = self._runner.tally, Tally()
         return taken
+
+    @property
+    def workers(self) -> str:
+        """Who runs tasks, in a few words."""
+        executor = self._runner.executor
+        return f"{executor.slots} of {type(executor).__name__}"
+
+    def take_notices(self) -> list[str]:
+        """Return what there is to be said once, such as that the store reached its limit."""
+        said, self.notices = self.notices, []
+        for kept in (self._runner.notices, getattr(self.store, "notices", [])):
+            said += kept
+            kept.clear()
+        return said
 
     # --- declaring ----------------------------------------------------------------------------------------------------
 
@@ -120,6 +140,41 @@ class Session:
             raise NotFound(f"no module at {path}: {error.strerror}. The working directory is {Path.cwd()}") from None
         return file_cid(data), data
 
+    def build(
+        self, source: str, *, lang: str, world: str | None = None, flags: Sequence[str] = (), name: str = ""
+    ) -> Module:
+        """Return the module that a source becomes; the build is a task, and is replayed from its receipt.
+
+        Args:
+            source: The source. The world stands in its comment lines: `//| wit export f: func() -> u32;`.
+            lang: The toolchain: wat, zig or c.
+            world: The WIT of the world, if it does not stand in the source.
+            flags: Flags of the compiler.
+            name: What to call the module in messages.
+
+        Raises:
+            BuildFailed: The compiler refused the source; the message shows line, column and caret.
+            ToolchainMissing: The compiler is not installed, and the build is not on file.
+        """
+        return self.module(self.built(self.build_task(source, lang=lang, world=world, flags=flags)), name or lang)
+
+    def build_task(self, source: str, *, lang: str, world: str | None = None, flags: Sequence[str] = ()) -> Handle:
+        """Return the handle of a build, whose value is a link to the module. Nothing is built yet."""
+        return building.declare(self, source, lang, world, flags)
+
+    def built(self, handle: Handle) -> CID:
+        """Return the CID of the module that a build gives.
+
+        Raises:
+            BuildFailed, ToolchainMissing: As `build` does.
+        """
+        return building.built(handle, self)
+
+    def admit(self, task: Task, receipt: Receipt) -> None:
+        """Put a receipt that was made elsewhere on file as one of our own (RULES 11). It is replayed from now on."""
+        entry = Entry(instruction=task.run.cid, func=task.run.func, rsc=task.run.rsc, how="loaded", receipt=receipt.cid)
+        self.store.file(Filing(task, receipt, None, entry))
+
     def file(self, path: str | os.PathLike[str]) -> File:
         """Return a link to a file's bytes, hashed now.
 
@@ -128,6 +183,8 @@ class Session:
         """
         target = Path(path).expanduser()
         try:
+            if not stat.S_ISREG(target.stat().st_mode):
+                raise NotFound(f"{target} is no regular file, and only files can be links to bytes")
             cid = self.store.put_file(target, "input")
         except OSError as error:
             raise NotFound(f"no file at {target}: {error.strerror}. The working directory is {Path.cwd()}") from None
@@ -156,9 +213,10 @@ class Session:
 
     def _handle_of(self, task: Task) -> Handle:
         signature = None
-        if task.run.op == self._wasm.name:
+        op = self.ops.get(task.run.op)
+        if isinstance(op, WasmRun):
             try:
-                signature = self._wasm.signature(task.run)
+                signature = op.signature(task.run)
             except IpvmError:
                 signature = None  # its value is shown as it is on the wire
         return Handle(self, task, signature)
@@ -171,10 +229,12 @@ class Session:
         """Keep a file's bytes and return their CID."""
         return self.file(path).cid
 
-    def keep_task(self, task: Task) -> None:
-        """Put a task's blocks in the store, so that it can be found by its CID."""
-        for block in (task.run.block, task.invocation.block):
-            self.store.put(block)
+    def keep_tasks(self, tasks: Iterable[Task]) -> None:
+        """Put the blocks of some tasks in the store, so that other processes too find them by their CIDs."""
+        for task in tasks:
+            for block in (task.run.block, task.invocation.block):
+                self.store.put(block)
+        self._runner.settle()
 
     # --- running ------------------------------------------------------------------------------------------------------
 
@@ -220,7 +280,7 @@ class Session:
 
     def _workflow(self, what: Workflow | Handle | Iterable[Handle]) -> tuple[Workflow, dict[CID, Task]]:
         if isinstance(what, Workflow):
-            return what, what.by_instruction()
+            return what, what.checked().by_instruction()
         ends = [what] if isinstance(what, Handle) else list(what)
         for end in ends:
             if not isinstance(end, Handle):
@@ -242,7 +302,7 @@ class Session:
         """Return a run that answers for some handles and does nothing else."""
         wanted = [handle.cid for handle in ends]
         on_file = self.store.on_file(wanted)
-        alone = all(cid in on_file and cid not in rerun for cid in wanted)
+        alone = all((found := on_file.get(cid)) and found.admitted and found.here for cid in wanted) and not rerun
         tasks = {handle.cid: handle.task for handle in (ends if alone else lineage(ends))}
         stopper, progress = Stopper(), Progress(len(tasks))
         stream = functools.partial(self._runner.stream, tasks, wanted, rerun, stopper, progress)
@@ -261,15 +321,28 @@ class Session:
         """Return a receipt by its CID."""
         return Receipt.trusted(self.store.get(cid))
 
+    def fallible(self, instruction: Instruction) -> bool:
+        """Return True if an instruction is of a function typed `result<T, E>`."""
+        op = self.ops.get(instruction.op)
+        return op is not None and bool(op.fallible(instruction))
+
     def load(self, cid: CID) -> Ipld:
         """Return what a link means: bytes of files and raw blocks, values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
             return self.store.read(cid)
         return self.store.get(cid).value()
 
-    def known(self, instruction: CID) -> Receipt | None:
-        """Return the receipt that answers an instruction, or None. Nothing runs."""
-        return self._runner.known(instruction)
+    def answered(self, instruction: CID) -> Answer | None:
+        """Return the answer of an instruction that this session has met, or None. Nothing runs."""
+        return self._runner.remembered(instruction)
+
+    def known(self, instruction: CID, invocation: CID | None = None) -> Receipt | None:
+        """Return the receipt that answers an instruction, or what came of an invocation in this session, or None."""
+        return self._runner.known(instruction, invocation)
+
+    def count_known(self, instructions: list[CID]) -> int:
+        """Return how many of some instructions have a receipt that would be replayed. Nothing runs."""
+        return self._runner.count_known(instructions)
 
     def known_many(self, instructions: list[CID]) -> dict[CID, Receipt]:
         """Return the receipts that answer some instructions. Nothing runs."""
@@ -287,6 +360,39 @@ class Session:
         """Take the receipts of some instructions off file, so that they run again."""
         return self._runner.forget(instructions)
 
+    # --- looking around -----------------------------------------------------------------------------------------------
+
+    def resolve(self, text: str) -> CID:
+        """Return the CID that a text means: a CID, the name of a pin, or the short form of a CID.
+
+        Raises:
+            NotFound: Nothing has it, or several have; the message lists those.
+        """
+        return looking.resolve(self.store, text)
+
+    def find(self, cid: CID) -> Found:
+        """Return what a CID names.
+
+        Raises:
+            NotFound: It is not in the store.
+        """
+        return looking.found(self.store, cid)
+
+    def instruction_of(self, cid: CID) -> CID:
+        """Return the instruction that a CID is about: itself, or that of a task, invocation or receipt."""
+        return looking.instruction_of(self.store, cid)
+
+    def why(self, what: Handle | CID) -> Why:
+        """Return why a task would be replayed or run now, and because of what."""
+        handle = what if isinstance(what, Handle) else self.handle(self.instruction_of(what))
+        names = [param.name for param in handle.signature.params] if handle.signature is not None else []
+        around = {task.run.cid: task.run for task in handle.workflow.tasks}
+        return provenance.why(self.store, handle.task, names, around)
+
+    def verify(self, share: float = 1.0) -> Iterator[Verified]:
+        """Hash what the store holds against its CIDs, and yield how far it is."""
+        yield from verify(self.store, share=share)
+
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -301,7 +407,7 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Session on {self.store.usage().where}>"
+        return f"<Session on {self.store.where}>"
 
 
 def _there(answer: Answer | None) -> Answer:

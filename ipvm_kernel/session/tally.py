@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from ipvm_kernel.engine.answers import State
+from ipvm_kernel.ipld import CID
+from ipvm_kernel.runs import summary
 
 if TYPE_CHECKING:
     from ipvm_kernel.engine.answers import Answer
+
+
+_KEPT: Final = 10_000  # receipts and logs; a script that never looks must not gather them for ever
 
 
 class Tally(msgspec.Struct):
@@ -19,24 +24,37 @@ class Tally(msgspec.Struct):
         counts: How many tasks ended in each state.
         saved: Seconds that replaying spared.
         seconds: Seconds that guests ran.
-        receipts: The receipt of each instruction, by text of CID.
+        filed: The receipt of each instruction.
         workflows: The workflows that were run.
         logs: What guests said, by name of function.
+        elapsed: Seconds spent in runs, waiting included.
+        told: True if the summary is on the screen already.
     """
 
     counts: dict[State, int] = msgspec.field(default_factory=dict)
     saved: float = 0.0
     seconds: float = 0.0
-    receipts: dict[str, str] = msgspec.field(default_factory=dict)
+    filed: dict[CID, CID] = msgspec.field(default_factory=dict)
     workflows: list[str] = msgspec.field(default_factory=list)
     logs: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    elapsed: float = 0.0
+    told: bool = False
+
+    @property
+    def receipts(self) -> dict[str, str]:
+        """The receipt of each instruction, by text of CID."""
+        return {str(instruction): str(receipt) for instruction, receipt in self.filed.items()}
+
+    def summary(self) -> str:
+        """Return one line: "3 tasks: 1 computed, 2 replayed, 41 ms (saved 2.3 s)"."""
+        return summary(self.counts, self.elapsed, self.saved)
 
     def add(self, answer: Answer, func: str = "") -> None:
         """Count an answer."""
         self.counts[answer.how] = self.counts.get(answer.how, 0) + 1
         self.saved += answer.saved
         self.seconds += answer.seconds
-        if answer.log:
+        if answer.log and len(self.logs) < _KEPT:
             self.logs.append((func, answer.log))
-        if answer.receipt is not None:
-            self.receipts[str(answer.instruction)] = str(answer.receipt.cid)
+        if answer.receipt is not None and len(self.filed) < _KEPT:
+            self.filed[answer.instruction] = answer.receipt.cid

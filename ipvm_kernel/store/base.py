@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
 from ipvm_kernel.errors import NotFound
 from ipvm_kernel.ipld import CID, Block
-from ipvm_kernel.model import Instruction, Receipt, Task
+from ipvm_kernel.model import Receipt, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-Role = Literal["input", "value", "module"]
-"""What a file is to the store: only the values of pure tasks may be dropped to make room (DESIGN, decision 14)."""
+Role = Literal["value", "block", "input", "module"]
+"""What bytes are to the store, from the least to the most precious; only the values of pure tasks may be dropped."""
+
+RANK: Final[dict[str, int]] = {"value": 0, "block": 1, "input": 2, "module": 2}
+"""Bytes that are two things at once are the more precious of both."""
 
 How = Literal["computed", "shared", "failed", "loaded"]
 """How a journal entry came to be: run here, taken from an equal task, run without an answer to keep, or brought here."""
@@ -33,20 +37,32 @@ class OnFile(msgspec.Struct, frozen=True):
     Attributes:
         instruction: The instruction that it answers.
         cid: The CID of the receipt.
-        receipt: The receipt, or None if it was dropped to make room: recomputing must meet `cid`.
+        ran: The invocation that it answers, or None if that is not known.
         own: True if it was made here.
         admitted: True if it may be replayed (RULES 11).
         filed: When, in seconds since 1970.
         seconds: How long the task ran, which is what a replay saves; 0 if unknown.
+        kept: The receipt, or how to read it where it is large, or None if it was dropped to make room.
     """
 
     instruction: CID
     cid: CID
-    receipt: Receipt | None
+    ran: CID | None
     own: bool
     admitted: bool
     filed: float
     seconds: float
+    kept: Receipt | Callable[[], Receipt] | None = None
+
+    @property
+    def here(self) -> bool:
+        """False if the receipt was dropped: recomputing must meet `cid`."""
+        return self.kept is not None
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt, or None if it was dropped. A large one is read again each time, so that it is nowhere kept."""
+        return self.kept() if callable(self.kept) else self.kept
 
 
 class Filing(msgspec.Struct):
@@ -163,6 +179,10 @@ class Store(Protocol):
     What is put is visible to this process at once, and durable once `sync` has returned.
     """
 
+    @property
+    def where(self) -> str:
+        """Where it is, for a person to read."""
+
     def put(self, block: Block) -> CID:
         """Keep a block and return its CID."""
 
@@ -223,7 +243,10 @@ class Store(Protocol):
         """Return all pins."""
 
     def forget(self, instructions: Iterable[CID]) -> int:
-        """Take the receipts of some instructions off file, so that they run again. Return how many there were."""
+        """Take the receipts of some instructions off file. Return how many there were.
+
+        An equal task under another instruction keeps its own.
+        """
 
     def find(self, text: str, limit: int = 20) -> list[CID]:
         """Return the CIDs of blocks, files and receipts whose text, or short form, begins so."""
@@ -247,15 +270,16 @@ def choose(candidates: Iterable[OnFile]) -> OnFile | None:
     >>> choose([]) is None
     True
     """
-    ranked = sorted(candidates, key=lambda found: (not (found.own and found.admitted), not found.admitted, found.filed))
+    found = list(candidates)
+    if len(found) == 1:
+        return found[0]
+    ranked = sorted(found, key=lambda found: (not (found.own and found.admitted), not found.admitted, found.filed))
     return ranked[0] if ranked else None
 
 
 def blocks_of(filing: Filing) -> tuple[Block, ...]:
-    """Return the blocks that a receipt needs to be explained: itself, its invocation, task and instruction."""
-    task: Task = filing.task
-    run: Instruction = task.run
-    return (run.block, task.block, task.invocation.block, filing.receipt.block)
+    """Return the blocks that explain a receipt: its instruction, its invocation (which holds the task), and itself."""
+    return (filing.task.run.block, filing.task.invocation.block, filing.receipt.block)
 
 
 def not_here(cid: CID, where: str) -> NotFound:

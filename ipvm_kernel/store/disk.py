@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from ipvm_kernel.errors import StoreReadOnly
+from ipvm_kernel.errors import StoreError, StoreReadOnly
 from ipvm_kernel.printable import size
 from ipvm_kernel.store import room, schema, sql
 from ipvm_kernel.store.base import Usage
@@ -18,6 +20,7 @@ from ipvm_kernel.store.files import Files
 from ipvm_kernel.store.writer import Batch, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from ipvm_kernel.ipld import CID
@@ -58,116 +61,139 @@ class Disk:
         self.path = folder / "store.db"
         self.files = Files(folder / "files")
         self._local = not schema.on_network(folder)
+        self._full_at = self.limit_bytes
+        self._held: int | None = None
+        self._closed = False
+        self._begin()
+        self.rows("SELECT 1")  # what is wrong is said now
+        _disks.add(self)
+
+    def _begin(self) -> None:
+        """Begin, in this process or in the child of a fork."""
+        self.writer = Writer(self._write)
         self._lock = threading.RLock()  # of the reading connection
         self._write_lock = threading.RLock()  # of the writing one; a commit holds up no reader
-        self._held: int | None = None
-        self._open()
-
-    def _open(self) -> None:
-        """Connect, and again after a fork: a connection does not survive one."""
-        self._pid = os.getpid()
+        self._reading: apsw.Connection | None = None
         self._writing: apsw.Connection | None = None
-        self.writer = Writer(self._write)
+
+    def _open(self) -> apsw.Connection:
+        if self._closed:
+            raise StoreError(f"the store in {self.folder} was closed: open a new session")
         try:
-            self._reading = schema.connect(self.path, local=self._local)
+            return schema.connect(self.path, local=self._local)
         except StoreReadOnly as error:
             if not self.path.exists():
                 raise
-            self._reading = schema.connect_read_only(self.path)
-            self.read_only = error.message
-            self.notices.append(error.message)
+            if not self.read_only:
+                self.read_only = error.message
+                self.notices.append(error.message)
+            return schema.connect_read_only(self.path)
 
     def rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         """Return what a query finds."""
-        if self._pid != os.getpid():
-            self._open()
         with self._lock, schema.explained(self.path):
+            if self._reading is None:
+                self._reading = self._open()
             return self._reading.execute(statement, bindings).fetchall()
 
-    def change(self, statement: str, bindings: tuple[Any, ...]) -> None:
-        """Change one thing, durably."""
-        connection = self._connection()
-        with self._write_lock, schema.explained(self.path), connection:
-            connection.execute(statement, bindings)
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[apsw.Connection]:
+        """Give the connection that writes, inside a transaction that is durable at the end of the block.
 
-    def _connection(self) -> apsw.Connection:
-        if self.read_only:
-            raise StoreReadOnly(self.read_only)
-        if self._writing is None:
-            self._writing = schema.connect(self.path, local=self._local)
-        return self._writing
+        It is begun and ended by statements: apsw's own `with connection` keeps the interpreter's lock while the disk
+        works, and everything else in this process stands still.
+        """
+        with self._write_lock, schema.explained(self.path):
+            if self.read_only:
+                raise StoreReadOnly(self.read_only)
+            if self._writing is None:
+                self._writing = self._open()
+            connection = self._writing
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Change something, durably, and return how many rows were changed."""
+        with self.changing() as connection:
+            before = connection.total_changes()
+            connection.executemany(statement, rows)
+            return connection.total_changes() - before
 
     def _write(self, batch: Batch) -> None:
         """Make a batch durable: its files first, then all its rows in one transaction. The writer calls this."""
         now = int(time.time())
         rows: list[tuple[Any, ...]] = []
-        on_disk = list(batch.files)
+        large = dict(batch.files)
         with schema.explained(self.path):
             try:
                 for cid, (block, role) in batch.blocks.items():
                     length = len(block.data)
                     if length > FILE_BYTES:
                         self.files.put(cid, block.data)
-                        on_disk.append(cid)
-                        rows.append((cid.bytes, length, schema.ON_DISK, role, now, None))
+                        large[cid] = (length, role)
                     else:
                         rows.append((cid.bytes, length, schema.INLINE, role, now, block.data))
-                self.files.settle(on_disk)
+                gone = self.files.settle(large)
             except OSError as error:
-                raise apsw.FullError(error.strerror) from error
-            rows += [
-                (cid.bytes, length, schema.ON_DISK, role, now, None) for cid, (length, role) in batch.files.items()
-            ]
-            connection = self._connection()
-            with self._write_lock, connection:
-                connection.executemany(sql.INSERT_BLOCK, rows)
-                connection.executemany(sql.INSERT_RECEIPT, [sql.receipt_row(found) for found in batch.receipts])
-                connection.executemany(
-                    sql.INSERT_OUTCOME, [(key, f.instruction.bytes, f.cid.bytes) for key, f in batch.outcomes.items()]
-                )
-                connection.executemany(sql.INSERT_RUN, [sql.run_row(run) for run in batch.runs])
-                connection.executemany(sql.INSERT_ENTRY, [sql.entry_row(entry) for entry in batch.entries])
+                raise apsw.FullError(str(error.strerror)) from error
+        rows += [
+            (cid.bytes, length, schema.ON_DISK, role, now, None)
+            for cid, (length, role) in large.items()
+            if cid not in gone  # another kernel made room, and took it for one of its own
+        ]
+        with self.changing() as connection:
+            sql.insert(connection, sql.INSERT_BLOCK, rows)
+            sql.insert(connection, sql.INSERT_RECEIPT, [sql.receipt_row(found) for found in batch.receipts])
+            sql.insert(
+                connection,
+                sql.INSERT_OUTCOME,
+                [(key, f.instruction.bytes, f.cid.bytes) for key, f in batch.outcomes.items()],
+            )
+            sql.insert(connection, sql.INSERT_RUN, [sql.run_row(run) for run in batch.runs])
+            sql.insert(connection, sql.INSERT_ENTRY, [sql.entry_row(entry) for entry in batch.entries])
             if self._held is None:
                 self._held = room.held_bytes(connection)
             else:
                 self._held += sum(row[1] for row in rows)
-        if self._held > self.limit_bytes:
-            self._make_room_at_limit()
+        if self._held > self._full_at:
+            with contextlib.suppress(StoreError):  # the batch is on disk, and that is what was asked for
+                self._make_room_at_limit()
 
     def _make_room_at_limit(self) -> None:
         dropped = self.make_room(self.limit_bytes * 9 // 10)
-        if dropped.count:
+        if dropped.count and self._full_at == self.limit_bytes:
             self.notices.append(
                 f"the store reached its limit of {size(self.limit_bytes)}: {dropped.count:,} results of pure tasks were "
                 f"dropped and will be worked out again when they are asked for. `ipvm store` shows what is kept"
             )
+        # What is left may all be precious; to look through it again with every batch would help nobody.
+        self._full_at = max(self.limit_bytes + 1, (self._held or 0) + self.limit_bytes // 20)
 
     def make_room(self, target: int, *, older: float | None = None, dry_run: bool = False) -> room.Dropped:
         """Drop values until the store holds `target` bytes; what the pins reach stays."""
         self._note_use()
-        connection = self._connection()
-        with self._write_lock, schema.explained(self.path):
-            dropped = room.make(
-                connection,
-                self.files,
-                target=target,
-                kept=room.pinned(connection, self.files),
-                older=older,
-                dry_run=dry_run,
-            )
+        with self.changing() as connection:
+            dropped = room.find(connection, self.files, target=target, older=older)
             if not dry_run:
-                for stray in self.files.strays():
-                    stray.unlink(missing_ok=True)
+                room.drop(connection, self.files, dropped.cids)
             self._held = room.held_bytes(connection)
+        if not dry_run:  # the rows first: a file without a row is a stray, a row without a file would be a lie
+            for cid in dropped.cids:
+                self.files.drop(cid)
+            for stray in self.files.strays():
+                stray.unlink(missing_ok=True)
         return dropped
 
     def _note_use(self) -> None:
-        if not self.touched:
-            return
         touched, self.touched = self.touched, {}
-        connection = self._connection()
-        with self._write_lock, schema.explained(self.path), connection:
-            connection.executemany(sql.TOUCH, [(when, cid.bytes) for cid, when in touched.items()])
+        if touched:
+            self.change(sql.TOUCH, [(when, cid.bytes) for cid, when in touched.items()])
 
     def usage(self) -> Usage:
         """Return what is held, as of the last commit."""
@@ -177,19 +203,72 @@ class Disk:
 
     def sync(self) -> None:
         """Return once everything gathered so far is durable."""
-        if not self.read_only and self._pid == os.getpid():
+        if not self.read_only:
             self.writer.sync()
 
     def close(self) -> None:
-        """Make everything durable and close the connections."""
-        if self._pid != os.getpid():
+        """Make everything durable and close the connections. Closing twice does no harm."""
+        if self._closed:
             return
         try:
             if not self.read_only:
                 self.writer.stop()
-                self._note_use()
+                with contextlib.suppress(StoreError):  # when something was used is no loss
+                    self._note_use()
         finally:
-            self._reading.close()
-            if self._writing is not None:
-                self._writing.close()
-                self._writing = None
+            self._closed = True
+            _disks.discard(self)
+            with self._write_lock, self._lock:
+                self._disconnect()
+
+    def _disconnect(self) -> None:
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.close()
+        self._reading = self._writing = None
+
+    # --- forks --------------------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Let go of the database: SQLite would believe in the child that its locks are there, and they are not."""
+        with contextlib.suppress(StoreError):
+            self.sync()
+        self._write_lock.acquire()
+        self._lock.acquire()
+        self.writer.lock.acquire()
+        self._disconnect()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; the database is opened again when it is needed."""
+        if child:
+            self._begin()
+            return
+        self.writer.lock.release()
+        self._lock.release()
+        self._write_lock.release()
+
+
+_disks: Final[weakref.WeakSet[Disk]] = weakref.WeakSet()
+_forking: Final[list[Disk]] = []  # those that `_before_fork` met
+_one_fork = threading.Lock()
+
+
+def _before_fork() -> None:
+    _one_fork.acquire()
+    _forking[:] = list(_disks)
+    for disk in _forking:
+        disk.before_fork()
+
+
+def _after_fork(*, child: bool) -> None:
+    for disk in _forking:
+        disk.after_fork(child=child)
+    _forking.clear()
+    _one_fork.release()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=lambda: _after_fork(child=False),
+    after_in_child=lambda: _after_fork(child=True),
+)

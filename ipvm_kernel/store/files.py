@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ipvm_kernel.ipld.unixfs import file_cid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ipvm_kernel.ipld import CID
 
@@ -22,7 +22,7 @@ _STALE_SECONDS: Final = 3600
 
 
 class Files:
-    """A folder of files named by CID, spread over 1,024 folders by the last two characters of their names."""
+    """A folder of files named by CID, spread over 256 folders by the last two characters of their names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,44 +32,70 @@ class Files:
         name = str(cid)
         return self.folder / name[-2:] / name
 
+    def holds(self, cid: CID, data: bytes) -> bool:
+        """Return True if these bytes are there under this name."""
+        try:
+            return self.path(cid).stat().st_size == len(data) and self.read(cid) == data
+        except OSError:
+            return False
+
     def put(self, cid: CID, data: bytes) -> None:
         """Write bytes beside their place, and rename them into it. `settle` makes that durable."""
-        target = self.path(cid)
-        if target.exists() and target.stat().st_size == len(data):
-            return
-        with self._new(target) as path, path.open("wb") as file:
-            file.write(data)
+        with self._new() as path:
+            path.write_bytes(data)
+            self._place(path, cid)
 
     def put_path(self, source: Path) -> tuple[CID, int]:
         """Copy a file of the user's while its CID is worked out; return that and its size.
 
         The CID is of what was copied, so a file that changes meanwhile does no harm.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
-        path = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as copy, source.open("rb") as original:
+        with self._new() as path:
+            with source.open("rb") as original, path.open("wb") as copy:
                 shutil.copyfileobj(original, copy, 1 << 20)
             cid, size = file_cid(path), path.stat().st_size
-            target = self.path(cid)
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
+            self._place(path, cid)
         return cid, size
 
-    def settle(self, cids: list[CID]) -> None:
-        """Return once files written before are durable: each file, then each folder that names them."""
-        folders = set()
+    def _place(self, path: Path, cid: CID) -> None:
+        target = self.path(cid)
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        path.replace(target)
+
+    @contextlib.contextmanager
+    def _new(self) -> Iterator[Path]:
+        """Give a new file, which is gone at the end unless it was renamed."""
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
+        os.close(descriptor)
+        path = Path(name)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def settle(self, cids: Collection[CID]) -> set[CID]:
+        """Return once files written before are durable, with their names; return those that are gone meanwhile.
+
+        Raises:
+            OSError: One could not be made durable. It is written anew, since after such an error nobody knows what the
+                disk has of it, however often it is asked again.
+        """
+        gone = set()
         for cid in cids:
             path = self.path(cid)
-            _sync(path, os.O_RDONLY)
-            folders.add(path.parent)
-        for folder in folders:
-            _sync(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+            try:
+                _sync(path)
+            except FileNotFoundError:
+                gone.add(cid)
+            except OSError:
+                self.put(cid, path.read_bytes())
+                raise
+        folders = {self.path(cid).parent for cid in cids}
+        for folder in [*folders, self.folder, self.folder.parent] if folders else ():
+            with contextlib.suppress(FileNotFoundError):
+                _sync(folder)
+        return gone
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file. Raises FileNotFoundError."""
@@ -77,34 +103,19 @@ class Files:
 
     def drop(self, cid: CID) -> None:
         """Remove a file."""
-        with contextlib.suppress(FileNotFoundError):
-            self.path(cid).unlink()
+        self.path(cid).unlink(missing_ok=True)
 
     def strays(self) -> Iterator[Path]:
         """Yield files that a crash left half written."""
         horizon = time.time() - _STALE_SECONDS
-        for path in [*self.folder.glob(f"{_NEW}*"), *self.folder.glob(f"*/{_NEW}*")]:
+        for path in self.folder.glob(f"{_NEW}*"):
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < horizon:
                     yield path
 
-    @contextlib.contextmanager
-    def _new(self, target: Path) -> Iterator[Path]:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_NEW)
-        os.close(descriptor)
-        path = Path(name)
-        try:
-            yield path
-            path.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
 
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.store.base import Entry, Filing, OnFile, RunRecord, Usage, blocks_of, choose, not_here
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from ipvm_kernel.ipld import CID, Block
     from ipvm_kernel.store.base import Claim, Role
 
 
@@ -30,17 +30,24 @@ class MemoryStore:
         self._claimed: set[bytes] = set()
         self._lock = threading.RLock()
 
+    @property
+    def where(self) -> str:
+        """Where it is, for a person to read."""
+        return "memory"
+
     def put(self, block: Block) -> CID:
         """Keep a block and return its CID."""
         self._blocks.setdefault(block.cid, block)
         return block.cid
 
     def get(self, cid: CID) -> Block:
-        """Return a block."""
-        try:
-            return self._blocks[cid]
-        except KeyError:
-            raise not_here(cid, "this session's memory") from None
+        """Return a block, or a file of one chunk."""
+        block = self._blocks.get(cid)
+        if block is not None:
+            return block
+        if cid in self._files and cid.codec == "raw":
+            return Block(cid, self._files[cid])
+        raise not_here(cid, "this session's memory")
 
     def put_file(self, source: bytes | Path, role: Role) -> CID:  # noqa: ARG002 - nothing is ever dropped here
         """Keep bytes, or the bytes of a file."""
@@ -65,7 +72,9 @@ class MemoryStore:
         entry, receipt = filing.entry, filing.receipt
         for block in blocks_of(filing):
             self.put(block)
-        found = OnFile(entry.instruction, receipt.cid, receipt, filing.own, filing.admitted, entry.at, entry.seconds)
+        found = OnFile(
+            entry.instruction, receipt.cid, receipt.ran, filing.own, filing.admitted, entry.at, entry.seconds, receipt
+        )
         with self._lock:
             others = self._receipts.setdefault(entry.instruction, [])
             if all(other.cid != found.cid for other in others):
@@ -138,9 +147,10 @@ class MemoryStore:
 
     def forget(self, instructions: Iterable[CID]) -> int:
         """Take the receipts of some instructions off file."""
-        gone = [found for cid in instructions for found in self._receipts.pop(cid, ())]
-        cids = {found.cid for found in gone}
-        self._outcomes = {key: found for key, found in self._outcomes.items() if found.cid not in cids}
+        with self._lock:
+            gone = [found for cid in instructions for found in self._receipts.pop(cid, ())]
+            forgotten = {found.instruction for found in gone}
+            self._outcomes = {k: found for k, found in self._outcomes.items() if found.instruction not in forgotten}
         return len(gone)
 
     def find(self, text: str, limit: int = 20) -> list[CID]:
@@ -149,13 +159,12 @@ class MemoryStore:
 
     def cids(self) -> Iterator[CID]:
         """Yield the CID of every block and file."""
-        yield from list(self._blocks)
-        yield from list(self._files)
+        yield from list({**self._blocks, **self._files})
 
     def usage(self) -> Usage:
         """Return what is held."""
         return Usage(
-            where="memory",
+            where=self.where,
             blocks=len(self._blocks),
             block_bytes=sum(len(block.data) for block in self._blocks.values()),
             files=len(self._files),
@@ -177,4 +186,5 @@ class _MemoryClaim:
         self._claimed, self._key = claimed, key
 
     def release(self) -> None:
-        self._claimed.discard(self._key)
+        claimed, self._claimed = self._claimed, set()  # letting go twice does no harm
+        claimed.discard(self._key)

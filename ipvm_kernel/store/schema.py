@@ -6,8 +6,10 @@ ids so that a later index over them is small and fast. The version of the schema
 
 from __future__ import annotations
 
-import contextlib
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import apsw
 
@@ -15,21 +17,21 @@ from ipvm_kernel.errors import StoreBusy, StoreDamaged, StoreError, StoreFull, S
 from ipvm_kernel.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from types import TracebackType
 
+APPLICATION: Final = 0x6970766D  # "ipvm", in SQLite's header; `file` shows it
 VERSION: Final = 1
 BUSY_SECONDS: Final = 30
 
 # block.place: where the bytes are.
-INLINE, ON_DISK, DROPPED, ELSEWHERE = range(4)
+INLINE, ON_DISK, DROPPED = range(3)
 
 _TABLES: Final = """
 CREATE TABLE block (
     id    INTEGER PRIMARY KEY,
     cid   BLOB NOT NULL UNIQUE,
     size  INTEGER NOT NULL,
-    place INTEGER NOT NULL,  -- 0 in data, 1 a file of ours, 2 dropped to make room, 3 a file of the user's, named by data
+    place INTEGER NOT NULL,  -- 0 in data, 1 in a file, 2 dropped to make room
     role  TEXT NOT NULL,     -- block, input, value or module
     used  INTEGER NOT NULL,  -- seconds since 1970
     data  BLOB
@@ -39,6 +41,7 @@ CREATE TABLE receipt (
     id          INTEGER PRIMARY KEY,
     cid         BLOB NOT NULL,
     instruction BLOB NOT NULL,
+    ran         BLOB NOT NULL,
     own         INTEGER NOT NULL,
     admitted    INTEGER NOT NULL,
     filed       REAL NOT NULL,
@@ -46,7 +49,6 @@ CREATE TABLE receipt (
     UNIQUE (instruction, cid)
 );
 CREATE TABLE outcome (key BLOB PRIMARY KEY, receipt INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX outcome_by_receipt ON outcome (receipt);
 CREATE TABLE run (
     id       INTEGER PRIMARY KEY,
     started  REAL NOT NULL,
@@ -89,7 +91,7 @@ def connect(path: Path, *, local: bool) -> apsw.Connection:
         local: False on a network file system, where a write-ahead log is unsafe: a rollback journal serves there.
 
     Raises:
-        StoreReadOnly: A newer ipvm wrote it.
+        StoreReadOnly: A newer ipvm wrote it, or it cannot be written.
         StoreDamaged: It is not a store.
         StoreError: It cannot be opened.
     """
@@ -97,57 +99,127 @@ def connect(path: Path, *, local: bool) -> apsw.Connection:
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_SECONDS * 1000)
         connection.execute("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA foreign_keys=OFF")
-        found = connection.pragma("user_version")
-        if found > VERSION:
-            raise StoreReadOnly(
-                f"{path} was written by a newer ipvm (store version {found}; this one knows {VERSION}): "
-                f"it is read, and nothing is kept. Upgrade with: pip install -U ipvm"
-            )
-        connection.pragma("journal_mode", "wal" if local else "delete")
+        found = _version(connection, path)
+        if connection.readonly("main"):
+            raise apsw.ReadOnlyError("the file cannot be written")
+        _set_journal(connection, "wal" if local else "delete")
         connection.execute("PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON")
         if found < VERSION:
-            with connection:  # two kernels may be first at once: the transaction decides
-                connection.execute("BEGIN IMMEDIATE" if not connection.in_transaction else "SELECT 1")
-                if connection.pragma("user_version") < VERSION:
-                    connection.execute(_TABLES)
-                    connection.pragma("user_version", VERSION)
+            _make_tables(connection)
     return connection
 
 
-def connect_read_only(path: Path) -> apsw.Connection:
-    """Open a database that must not be changed."""
-    with explained(path):
-        return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+def _version(connection: apsw.Connection, path: Path) -> int:
+    """Return the version of a store's tables, 0 if it has none."""
+    found, application = connection.pragma("user_version"), connection.pragma("application_id")
+    if application != APPLICATION and (found or connection.execute("SELECT 1 FROM sqlite_schema").fetchall()):
+        raise StoreDamaged(f"{path} belongs to another program, not to ipvm. Move it away, or choose another folder")
+    if found > VERSION:
+        raise StoreReadOnly(
+            f"{path} was written by a newer ipvm (store version {found}; this one knows {VERSION}): "
+            f"it is read, and nothing is kept. Upgrade with: pip install -U ipvm"
+        )
+    return int(found)
 
 
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours, with the path and what to do."""
+def _set_journal(connection: apsw.Connection, mode: str) -> None:
+    """Choose the kind of journal. SQLite does not wait for others here, so this does."""
+    end = time.monotonic() + BUSY_SECONDS
+    while connection.pragma("journal_mode") != mode:
+        try:
+            connection.pragma("journal_mode", mode)
+        except apsw.BusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return  # a file system that cannot have it keeps the mode that it has
+
+
+def _make_tables(connection: apsw.Connection) -> None:
+    """Make the tables, unless another kernel, first at the same moment, has made them."""
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
-    except apsw.FullError as error:
-        raise StoreFull(
-            f"no space left for {path}: results are shown but not kept. Make room, then run `ipvm gc`"
-        ) from error
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise StoreBusy(
-            f"another process held {path} for {BUSY_SECONDS} s. Try again, or close the other kernel"
-        ) from error
-    except (apsw.NotADBError, apsw.CorruptError, apsw.FormatError) as error:
-        raise StoreDamaged(
-            f"{path} is not an ipvm store, or it is damaged ({_brief(error)}). Move it away to begin a new one"
-        ) from error
-    except apsw.IOError as error:
-        raise StoreFull(
-            f"{path} could not be read or written ({_brief(error)}): the disk may be full. Results are shown but not kept"
-        ) from error
-    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise StoreReadOnly(f"{path} cannot be opened for writing ({_brief(error)})") from error
-    except apsw.Error as error:
-        raise StoreError(f"{path}: {_brief(error)}") from error
+        if connection.pragma("user_version") < VERSION:
+            connection.execute(_TABLES)
+            connection.pragma("application_id", APPLICATION)
+            connection.pragma("user_version", VERSION)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
-def _brief(error: Exception) -> str:
+def connect_read_only(path: Path) -> apsw.Connection:
+    """Open a database that must not be changed. Where nothing of it can be understood, an empty one takes its place."""
+    with explained(path):
+        for options in ("mode=ro", "mode=ro&immutable=1"):  # a log cannot be read where no file can be made beside it
+            connection = apsw.Connection(
+                f"file:{quote(str(path.absolute()))}?{options}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            )
+            try:
+                connection.execute(_PROBE)
+            except (apsw.CantOpenError, apsw.ReadOnlyError):
+                continue
+            except apsw.SQLError:  # tables of another shape
+                break
+            return connection
+        connection = apsw.Connection(":memory:")
+        connection.execute(_TABLES)
+    return connection
+
+
+_PROBE: Final = "SELECT id, cid, size, place, role, used, data FROM block JOIN receipt USING (cid) JOIN outcome ON receipt = id WHERE 0"
+
+
+class explained:  # noqa: N801 - it is used as a word before a block
+    """Turn SQLite's errors into ours, with the path and what to do."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, apsw.Error):
+            raise _explain(error, self._path) from error
+
+
+def _explain(error: apsw.Error, path: Path) -> StoreError:
+    match error:
+        case apsw.FullError():
+            return StoreFull(f"no space left for {path}: results are shown but not kept. Make room, then run `ipvm gc`")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreBusy(f"another process held {path} for {BUSY_SECONDS} s. Try again, or close the other kernel")
+        case apsw.NotADBError() | apsw.CorruptError() | apsw.FormatError():
+            return StoreDamaged(
+                f"{path} is not an ipvm store, or it is damaged ({_brief(error)}). Move it away to begin a new one"
+            )
+        case apsw.IOError() if getattr(error, "extendedresult", 0) in _CANNOT_READ:
+            return StoreDamaged(f"{path} cannot be read ({_brief(error)}): look after the disk")
+        case apsw.IOError():
+            return StoreFull(
+                f"{path} could not be read or written ({_brief(error)}): the disk may be full. "
+                f"Results are shown but not kept"
+            )
+        case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+            return StoreReadOnly(f"{path} cannot be opened for writing ({_brief(error)})")
+        case apsw.ConnectionClosedError():
+            return StoreError(f"the store in {path.parent} was closed: open a new session")
+        case _:
+            return StoreError(f"{path}: {_brief(error)}")
+
+
+_CANNOT_READ: Final = frozenset(
+    {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_CORRUPTFS}
+)
+
+
+def _brief(error: apsw.Error) -> str:
     return printable(str(error), limit=200)
 
 
@@ -159,7 +231,7 @@ _NETWORK: Final = frozenset(
 def on_network(folder: Path) -> bool:
     """Return True if `folder` is on a file system that another machine may write to (known on Linux alone)."""
     try:
-        lines = [line.split() for line in open("/proc/self/mounts", encoding="utf-8")]  # noqa: SIM115, PTH123 - read at once
+        lines = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return False
     inside = [(len(fields[1]), fields[2]) for fields in lines if folder.resolve().is_relative_to(fields[1])]

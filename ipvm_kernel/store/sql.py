@@ -2,59 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store.base import Entry, OnFile, RunRecord
 
-CHUNK: Final = 256
-"""Instructions that one query asks for."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+ASKED: Final = (1, 16, 256)
+"""How many instructions one query asks for; SQLite remembers each of these queries."""
+
+_ROWS: Final = 32
+
+LARGE_BYTES: Final = 4096
+"""A receipt of more bytes than this is read when it is asked for, and not kept in memory."""
 
 # Everything put together here is ours; whatever comes from elsewhere is bound.
-COLUMNS: Final = "r.instruction, r.cid, r.own, r.admitted, r.filed, r.seconds, b.place, b.data"
-ON_FILE: Final = (
-    f"SELECT {COLUMNS} FROM receipt r LEFT JOIN block b ON b.cid = r.cid "  # noqa: S608
-    "WHERE r.instruction = ? ORDER BY r.id"
+_COLUMNS: Final = (
+    "r.instruction, r.cid, r.ran, r.own, r.admitted, r.filed, r.seconds, b.place, "
+    f"CASE WHEN b.size <= {LARGE_BYTES} THEN b.data END"
 )
+ON_FILE: Final = {
+    count: f"SELECT {_COLUMNS} FROM receipt r LEFT JOIN block b ON b.cid = r.cid "  # noqa: S608
+    f"WHERE r.instruction IN ({', '.join('?' * count)}) ORDER BY r.id"
+    for count in ASKED
+}
 OUTCOME: Final = (
-    f"SELECT {COLUMNS} FROM outcome o JOIN receipt r ON r.id = o.receipt "  # noqa: S608
+    f"SELECT {_COLUMNS} FROM outcome o JOIN receipt r ON r.id = o.receipt "  # noqa: S608
     "LEFT JOIN block b ON b.cid = r.cid WHERE o.key = ?"
 )
-ON_FILE_MANY: Final = {
-    count: ON_FILE.replace("= ? ORDER", f"IN ({', '.join('?' * count)}) ORDER") for count in range(2, CHUNK + 1)
-}
+FORGET_OUTCOME: Final = "DELETE FROM outcome WHERE receipt IN (SELECT id FROM receipt WHERE instruction = ?)"
+FORGET_RECEIPT: Final = "DELETE FROM receipt WHERE instruction = ?"
+TOUCH: Final = "UPDATE block SET used = ? WHERE cid = ?"
+
 INSERT_BLOCK: Final = (
-    "INSERT INTO block (cid, size, place, role, used, data) VALUES (?, ?, ?, ?, ?, ?) "
+    "INSERT INTO block (cid, size, place, role, used, data) VALUES {} "
     "ON CONFLICT (cid) DO UPDATE SET place = excluded.place, data = excluded.data, used = excluded.used, "
-    "role = CASE WHEN block.role IN ('input', 'module') THEN block.role ELSE excluded.role END"
+    "role = CASE WHEN block.role IN ('input', 'module') OR excluded.role = 'value' THEN block.role ELSE excluded.role END"
 )
 INSERT_RECEIPT: Final = (
-    "INSERT INTO receipt (cid, instruction, own, admitted, filed, seconds) VALUES (?, ?, ?, ?, ?, ?) "
+    "INSERT INTO receipt (cid, instruction, ran, own, admitted, filed, seconds) VALUES {} "
     "ON CONFLICT (instruction, cid) DO UPDATE SET own = max(own, excluded.own), admitted = max(admitted, excluded.admitted)"
 )
-INSERT_OUTCOME: Final = "INSERT OR IGNORE INTO outcome SELECT ?, id FROM receipt WHERE instruction = ? AND cid = ?"
-INSERT_ENTRY: Final = (
-    "INSERT INTO entry (instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_OUTCOME: Final = (
+    "INSERT OR IGNORE INTO outcome SELECT given.column1, r.id FROM (VALUES {}) given "
+    "JOIN receipt r ON r.instruction = given.column2 AND r.cid = given.column3"
 )
-TOUCH: Final = "UPDATE block SET used = ? WHERE cid = ?"
+INSERT_ENTRY: Final = "INSERT INTO entry (instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error) VALUES {}"
 INSERT_RUN: Final = (
-    "INSERT INTO run (id, started, workflow, name, cell, source, count, notebook, session) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO run (id, started, workflow, name, cell, source, count, notebook, session) VALUES {} "
+    "ON CONFLICT (id) DO NOTHING"
 )
+
+
+def insert(connection: apsw.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many with each statement: every statement has to wait for the interpreter's lock."""
+    for start in range(0, len(rows), _ROWS):
+        chunk = rows[start : start + _ROWS]
+        marks = f"({', '.join('?' * len(chunk[0]))})"
+        connection.execute(statement.format(", ".join([marks] * len(chunk))), list(chain.from_iterable(chunk)))
 
 
 def receipt_row(found: OnFile) -> tuple[Any, ...]:
     """Return the row of a receipt."""
-    return (found.cid.bytes, found.instruction.bytes, found.own, found.admitted, found.filed, found.seconds)
+    ran = b"" if found.ran is None else found.ran.bytes
+    return (found.cid.bytes, found.instruction.bytes, ran, found.own, found.admitted, found.filed, found.seconds)
 
 
 def entry_row(entry: Entry) -> tuple[Any, ...]:
     """Return the row of a line of the journal."""
     return (
-        entry.instruction.bytes, entry.func, entry.rsc, entry.how, entry.receipt.bytes if entry.receipt else None,
-        entry.run, entry.at, entry.seconds, min(entry.fuel, (1 << 63) - 1), entry.engine, entry.log,
-        entry.source.bytes if entry.source else None, entry.error,
+        entry.instruction.bytes, _text(entry.func), _text(entry.rsc), entry.how,
+        entry.receipt.bytes if entry.receipt else None, entry.run, entry.at, entry.seconds,
+        min(entry.fuel, (1 << 63) - 1), entry.engine, _text(entry.log), entry.source.bytes if entry.source else None,
+        _text(entry.error),
     )  # fmt: skip
 
 
@@ -71,9 +96,14 @@ def entry(row: tuple[Any, ...]) -> Entry:
 def run_row(run: RunRecord) -> tuple[Any, ...]:
     """Return the row of a run."""
     return (
-        run.ident, run.started, run.workflow.bytes if run.workflow else None, run.name, run.cell, run.source, run.count,
-        run.notebook, run.session,
+        run.ident, run.started, run.workflow.bytes if run.workflow else None, _text(run.name), _text(run.cell),
+        _text(run.source), run.count, _text(run.notebook), run.session,
     )  # fmt: skip
+
+
+def _text(text: str) -> str:
+    """Return a text that has UTF-8: the path of a notebook may be none."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def run(row: tuple[Any, ...]) -> RunRecord:

@@ -1,36 +1,29 @@
 """The store on disk: one folder that several kernels share.
 
 `store.db` has the small blocks, the receipts, the journal and the pins; `files/` has what is larger than 64 KiB. Writing
-goes through a `Writer`; reading sees what is written and what is still on its way.
+goes through a `Writer`; reading sees what is written and what is still on its way. Whoever reads looks at what is on its
+way first: what leaves for the disk meanwhile is then seen twice, and never missed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipvm_kernel.errors import Mismatch, StoreDamaged
+from ipvm_kernel.errors import Mismatch, NotFound, StoreDamaged, StoreError, StoreFull
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Receipt
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.base import (
-    Claim,
-    Entry,
-    Filing,
-    OnFile,
-    Role,
-    RunRecord,
-    Usage,
-    blocks_of,
-    choose,
-    not_here,
-)
+from ipvm_kernel.store.base import Claim, Filing, OnFile, Role, Usage, blocks_of, choose, not_here
 from ipvm_kernel.store.claims import Claims
 from ipvm_kernel.store.disk import FILE_BYTES, Disk
+from ipvm_kernel.store.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.store.writer import Writer
 
 
-class SqliteStore:
+class SqliteStore(Journal):
     """A store in a folder, shared by the kernels of one user.
 
     Attributes:
@@ -55,8 +48,14 @@ class SqliteStore:
         """
         self.folder = folder
         self._disk = Disk(folder, limit_bytes=limit_bytes)
-        self._claims = Claims(folder / "claims")
+        self._claims = Claims.open(folder / "claims")
         self._checked: set[CID] = set()
+        self._closed = False
+
+    @property
+    def where(self) -> str:
+        """The path of the folder."""
+        return str(self.folder)
 
     @property
     def notices(self) -> list[str]:
@@ -72,36 +71,30 @@ class SqliteStore:
     def _writer(self) -> Writer:
         return self._disk.writer
 
-    def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
-        return self._disk.rows(statement, bindings)
-
     # --- blocks and files ---------------------------------------------------------------------------------------------
 
     def put(self, block: Block) -> CID:
         """Keep a block and return its CID."""
-        self._gather_block(block, "block")
+        return self._gather(block, "block")
+
+    def _gather(self, block: Block, role: Role) -> CID:
+        with self._writer.lock:
+            self._added(self._writer.open.add_block(block, role))
         return block.cid
 
-    def _gather_block(self, block: Block, role: str) -> None:
-        with self._writer.lock:
-            if all(block.cid not in batch.blocks for batch in self._writer.batches()):
-                self._writer.open.blocks[block.cid] = (block, role)
-                self._added(len(block.data))
-
-    def _added(self, size: int) -> None:
-        if not self._disk.read_only:  # else it stays in memory, and is found there, until the session ends
-            self._writer.added(size)
-
-    def get(self, cid: CID) -> Block:
-        """Return a block, checked."""
+    def _waiting(self, cid: CID) -> Block | None:
+        """Return a block that is on its way to disk, or None."""
         with self._writer.lock:
             for batch in self._writer.batches():
                 if cid in batch.blocks:
                     return batch.blocks[cid][0]
-        data = self._load(cid)
-        if data is None:
-            raise not_here(cid, str(self.folder))
-        return self._block(cid, data)
+        return None
+
+    def get(self, cid: CID) -> Block:
+        """Return a block, checked."""
+        if cid.codec == "dag-pb":
+            raise NotFound(f"{cid} is a file, which is kept whole: read its bytes")
+        return self._waiting(cid) or self._block(cid, self._load(cid))
 
     def _block(self, cid: CID, data: bytes) -> Block:
         try:
@@ -114,31 +107,35 @@ class SqliteStore:
     def put_file(self, source: bytes | Path, role: Role) -> CID:
         """Keep bytes, or the bytes of a file."""
         if isinstance(source, Path):
-            if source.stat().st_size <= FILE_BYTES:
+            if self._disk.read_only or source.stat().st_size <= FILE_BYTES:
                 return self.put_file(source.read_bytes(), role)
-            cid, size = self.files.put_path(source)
+            with source.open("rb"):  # so that what cannot be read is told from what cannot be written
+                pass
+            try:
+                cid, size = self.files.put_path(source)
+            except OSError as error:
+                raise StoreFull(f"{source} cannot be kept in {self.folder}: {error.strerror}") from error
         else:
             cid, size = file_cid(source), len(source)
-            if size <= FILE_BYTES:
-                self._gather_block(Block(cid, source), role)
-                return cid
-            if self.size(cid) is None:
-                self.files.put(cid, source)
+            if self._disk.read_only or size <= FILE_BYTES:
+                return self._gather(Block(cid, source), role)
+            try:
+                if not self.files.holds(cid, source):
+                    self.files.put(cid, source)
+            except OSError:
+                return self._gather(Block(cid, source), role)  # it stays in memory until there is space
         with self._writer.lock:
-            self._writer.open.files[cid] = (size, role)
+            self._writer.open.add_file(cid, size, role)
             self._checked.add(cid)
             self._added(0)
         return cid
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file or raw block, checked: a large one at its first use in a session (RULES 6)."""
-        with self._writer.lock:
-            for batch in self._writer.batches():
-                if cid in batch.blocks:
-                    return batch.blocks[cid][0].data
+        waiting = self._waiting(cid)
+        if waiting is not None:
+            return waiting.data
         data = self._load(cid)
-        if data is None:
-            raise not_here(cid, str(self.folder))
         self._disk.touched[cid] = int(time.time())
         if cid not in self._checked:
             if cid.codec == "dag-pb":
@@ -150,18 +147,15 @@ class SqliteStore:
                 self._checked.add(cid)
         return data
 
-    def _load(self, cid: CID) -> bytes | None:
-        """Return the bytes that are kept under `cid`, unchecked, or None."""
-        found = self._rows("SELECT place, data FROM block WHERE cid = ?", (cid.bytes,))
-        place, data = found[0] if found else (schema.ON_DISK, b"")
+    def _load(self, cid: CID) -> bytes:
+        """Return the bytes that are kept under `cid`, unchecked."""
+        found = self._disk.rows("SELECT place, data FROM block WHERE cid = ?", (cid.bytes,))
+        place, data = found[0] if found else (schema.ON_DISK, b"")  # a file may be there that is no row yet
         if place == schema.INLINE:
             return bytes(data)
-        if place == schema.DROPPED:
-            return None
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return self.files.read(cid)
-        except FileNotFoundError:
-            return None
+        raise not_here(cid, self.where)
 
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has."""
@@ -171,7 +165,7 @@ class SqliteStore:
                     return len(batch.blocks[cid][0].data)
                 if cid in batch.files:
                     return batch.files[cid][0]
-        found = self._rows("SELECT size FROM block WHERE cid = ? AND place != ?", (cid.bytes, schema.DROPPED))
+        found = self._disk.rows("SELECT size FROM block WHERE cid = ? AND place != ?", (cid.bytes, schema.DROPPED))
         return found[0][0] if found else None
 
     # --- receipts -----------------------------------------------------------------------------------------------------
@@ -179,14 +173,15 @@ class SqliteStore:
     def file(self, filing: Filing) -> None:
         """Put a receipt on file."""
         entry, receipt = filing.entry, filing.receipt
-        found = OnFile(entry.instruction, receipt.cid, receipt, filing.own, filing.admitted, entry.at, entry.seconds)
+        found = OnFile(
+            entry.instruction, receipt.cid, receipt.ran, filing.own, filing.admitted, entry.at, entry.seconds, receipt
+        )
+        *explaining, answer = blocks_of(filing)
+        recomputable = filing.own and filing.key is not None
         with self._writer.lock:
-            size = 0
             batch = self._writer.open
-            for block in blocks_of(filing):
-                if block.cid not in batch.blocks:
-                    batch.blocks[block.cid] = (block, "value" if block is receipt.block else "block")
-                    size += len(block.data)
+            size = sum(batch.add_block(block, "block") for block in explaining)
+            size += batch.add_block(answer, "value" if recomputable else "block")
             batch.receipts.append(found)
             batch.by_instruction.setdefault(entry.instruction, []).append(found)
             if filing.key is not None and filing.admitted:
@@ -194,51 +189,51 @@ class SqliteStore:
             batch.entries.append(entry)
             self._added(size)
 
-    def note(self, entry: Entry) -> None:
-        """Add a line to the journal."""
-        with self._writer.lock:
-            self._writer.open.entries.append(entry)
-            self._added(len(entry.log))
-
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
         """Return the receipt on file for each instruction that has one, in one look-up for many."""
         wanted = list(instructions)
-        chosen: dict[CID, OnFile] = {}
-        doubled: dict[CID, list[OnFile]] = {}
-        now = int(time.time())
-        for start in range(0, len(wanted), sql.CHUNK):
-            chunk = wanted[start : start + sql.CHUNK]
-            statement = sql.ON_FILE if len(chunk) == 1 else sql.ON_FILE_MANY[len(chunk)]
-            for row in self._rows(statement, tuple(cid.bytes for cid in chunk)):
-                found = self._on_file(row)
-                first = chosen.setdefault(found.instruction, found)
-                if first is not found:
-                    doubled.setdefault(found.instruction, [first]).append(found)
-                self._disk.touched[found.cid] = now
+        candidates: dict[CID, dict[CID, OnFile]] = {}
         with self._writer.lock:
-            batches = [batch for batch in self._writer.batches() if batch.by_instruction]
-            for batch in batches:
-                for cid in wanted:
-                    for found in batch.by_instruction.get(cid, ()):
-                        first = chosen.setdefault(cid, found)
-                        if first is not found and first.cid != found.cid:
-                            doubled.setdefault(cid, [first]).append(found)
-        for cid, candidates in doubled.items():
-            best = choose(candidates)
-            if best is not None:
-                chosen[cid] = best
-        return chosen
+            batches = [batch.by_instruction for batch in self._writer.batches() if batch.by_instruction]
+            for cid in wanted if batches else ():
+                for waiting in [found for batch in batches for found in batch.get(cid, ())]:
+                    candidates.setdefault(cid, {}).setdefault(waiting.cid, waiting)
+        now = int(time.time())
+        while wanted:
+            count = next((count for count in sql.ASKED if count >= len(wanted)), sql.ASKED[-1])
+            chunk, wanted = wanted[:count], wanted[count:]
+            asked = [cid.bytes for cid in chunk]
+            asked += asked[:1] * (count - len(asked))
+            for row in self._disk.rows(sql.ON_FILE[count], tuple(asked)):
+                found = self._on_file(row)
+                candidates.setdefault(found.instruction, {}).setdefault(found.cid, found)
+                self._disk.touched[found.cid] = now
+        return {cid: best for cid, found in candidates.items() if (best := choose(found.values())) is not None}
 
     def _on_file(self, row: tuple[Any, ...]) -> OnFile:
-        instruction, cid_bytes, own, admitted, filed, seconds, place, data = row
-        cid = unchecked(cid_bytes)
-        receipt = None
-        if place == schema.ON_DISK:
-            with contextlib.suppress(FileNotFoundError):
-                data = self.files.read(cid)
-        if data is not None and place != schema.DROPPED:
-            receipt = Receipt.trusted(self._block(cid, data))
-        return OnFile(unchecked(instruction), cid, receipt, bool(own), bool(admitted), filed, seconds)
+        instruction, raw, ran, own, admitted, filed, seconds, place, data = row
+        cid = unchecked(raw)
+        kept: Any = None
+        if data is not None:
+            # One that is not what was written is as good as dropped: working it out again must meet its CID, and
+            # writes it anew.
+            with contextlib.suppress(StoreDamaged):
+                kept = Receipt.trusted(self._block(cid, data))
+        elif place == schema.INLINE or (place == schema.ON_DISK and self.files.path(cid).exists()):
+            kept = partial(self._receipt, cid)
+        return OnFile(
+            unchecked(instruction),
+            cid,
+            unchecked(ran) if ran else None,
+            bool(own),
+            bool(admitted),
+            filed,
+            seconds,
+            kept,
+        )
+
+    def _receipt(self, cid: CID) -> Receipt:
+        return Receipt.trusted(self.get(cid))
 
     def outcome(self, key: bytes) -> OnFile | None:
         """Return the receipt of a task with this resolved key."""
@@ -246,118 +241,61 @@ class SqliteStore:
             for batch in self._writer.batches():
                 if key in batch.outcomes:
                     return batch.outcomes[key]
-        rows = self._rows(sql.OUTCOME, (key,))
+        rows = self._disk.rows(sql.OUTCOME, (key,))
         return self._on_file(rows[0]) if rows else None
 
     def receipts_of(self, instruction: CID) -> list[OnFile]:
         """Return every receipt for an instruction, the chosen one first."""
-        found = {row.cid: row for row in map(self._on_file, self._rows(sql.ON_FILE, (instruction.bytes,)))}
         with self._writer.lock:
-            for batch in self._writer.batches():
-                for other in batch.by_instruction.get(instruction, ()):
-                    found.setdefault(other.cid, other)
+            waiting = [found for batch in self._writer.batches() for found in batch.by_instruction.get(instruction, ())]
+        found = {other.cid: other for other in waiting}
+        for row in self._disk.rows(sql.ON_FILE[1], (instruction.bytes,)):
+            found.setdefault((other := self._on_file(row)).cid, other)
         first = choose(found.values())
         return sorted(found.values(), key=lambda other: other is not first)
 
     def forget(self, instructions: Iterable[CID]) -> int:
         """Take the receipts of some instructions off file."""
         self.sync()
-        gone = 0
-        for cid in instructions:
-            ids = self._rows("SELECT id FROM receipt WHERE instruction = ?", (cid.bytes,))
-            self._disk.change(
-                "DELETE FROM outcome WHERE receipt IN (SELECT id FROM receipt WHERE instruction = ?)", (cid.bytes,)
-            )
-            self._disk.change("DELETE FROM receipt WHERE instruction = ?", (cid.bytes,))
-            gone += len(ids)
-        return gone
+        raw = [(cid.bytes,) for cid in instructions]
+        with self._disk.changing() as connection:
+            connection.executemany(sql.FORGET_OUTCOME, raw)
+            before = connection.total_changes()
+            connection.executemany(sql.FORGET_RECEIPT, raw)
+            return connection.total_changes() - before
 
     def claim(self, key: bytes) -> Claim | None:
         """Return the right to run a task. Released, it is let go once the batch with its receipt is on disk."""
         if self._disk.read_only:
             return _NoClaim()
-        held = self._claims.take(key)
+        try:
+            held = self._claims.take(key)
+        except OSError:  # a file system without locks, or no space for the file: better twice than never
+            return _NoClaim()
         return None if held is None else _CommittedClaim(held, self._writer)
-
-    # --- the journal and pins -----------------------------------------------------------------------------------------
-
-    def begin(self, run: RunRecord) -> int:
-        """Add a run to the journal and return its number."""
-        with self._writer.lock:
-            self._writer.open.runs.append(run)
-            self._added(0)
-        return run.ident
-
-    def _waiting_runs(self) -> list[RunRecord]:
-        with self._writer.lock:
-            return [run for batch in self._writer.batches() for run in reversed(batch.runs)]
-
-    def runs(self, limit: int = 50) -> list[RunRecord]:
-        """Return the latest runs, the newest first."""
-        rows = self._rows("SELECT * FROM run ORDER BY id DESC LIMIT ?", (limit,))
-        return (self._waiting_runs() + [sql.run(row) for row in rows])[:limit]
-
-    def run(self, ident: int) -> RunRecord | None:
-        """Return a run by its number."""
-        rows = self._rows("SELECT * FROM run WHERE id = ?", (ident,))
-        return sql.run(rows[0]) if rows else next((run for run in self._waiting_runs() if run.ident == ident), None)
-
-    def journal(
-        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
-    ) -> list[Entry]:
-        """Return the latest lines of the journal that match, the newest first."""
-        asked = {
-            "instruction": instruction.bytes if instruction else None,
-            "func": func,
-            "run": run,
-        }
-        given = {name: value for name, value in asked.items() if value is not None}
-        where = " AND ".join(f"{name} = ?" for name in given) or "1"
-        rows = self._rows(f"SELECT * FROM entry WHERE {where} ORDER BY id DESC LIMIT ?", (*given.values(), limit))  # noqa: S608 - names are ours
-        with self._writer.lock:
-            waiting = [
-                entry
-                for batch in self._writer.batches()
-                for entry in reversed(batch.entries)
-                if instruction in (None, entry.instruction) and func in (None, entry.func) and run in (None, entry.run)
-            ]
-        return (waiting + [sql.entry(row) for row in rows])[:limit]
-
-    def pin(self, name: str, cid: CID) -> None:
-        """Keep what `cid` reaches, under a name."""
-        self._disk.change("INSERT OR REPLACE INTO pin VALUES (?, ?)", (name, cid.bytes))
-
-    def unpin(self, name: str) -> CID | None:
-        """Take a pin away and return what it held."""
-        held = self.pins().get(name)
-        self._disk.change("DELETE FROM pin WHERE name = ?", (name,))
-        return held
-
-    def pins(self) -> dict[str, CID]:
-        """Return all pins."""
-        return {name: unchecked(cid) for name, cid in self._rows("SELECT name, cid FROM pin ORDER BY name")}
 
     # --- looking around -----------------------------------------------------------------------------------------------
 
     def find(self, text: str, limit: int = 20) -> list[CID]:
         """Return the CIDs whose text, or short form, begins so."""
-        return [cid for cid in self.cids() if str(cid).startswith(text) or cid.short.startswith(text)][:limit]
+        dropped = (unchecked(raw) for (raw,) in self._disk.rows("SELECT cid FROM block WHERE place = 2"))
+        cids = (cid for some in (self.cids(), dropped) for cid in some)
+        return list(islice((cid for cid in cids if str(cid).startswith(text) or cid.short.startswith(text)), limit))
 
     def cids(self) -> Iterator[CID]:
         """Yield the CID of every block and file."""
-        seen: set[CID] = set()
         with self._writer.lock:
-            for batch in self._writer.batches():
-                seen.update(batch.blocks, batch.files)
-        yield from seen
-        for (cid,) in self._rows("SELECT cid FROM block WHERE place != ? ORDER BY id DESC", (schema.DROPPED,)):
-            found = unchecked(cid)
-            if found not in seen:
-                yield found
+            waiting = {cid: None for batch in self._writer.batches() for cid in (*batch.blocks, *batch.files)}
+        yield from waiting
+        for (raw,) in self._disk.rows("SELECT cid FROM block WHERE place != ? ORDER BY id DESC", (schema.DROPPED,)):
+            cid = unchecked(raw)
+            if cid not in waiting:
+                yield cid
 
     def usage(self) -> Usage:
         """Return what is held."""
-        self.sync()
+        with contextlib.suppress(StoreError):  # what cannot be written is not held
+            self.sync()
         return self._disk.usage()
 
     # --- keeping ------------------------------------------------------------------------------------------------------
@@ -378,7 +316,10 @@ class SqliteStore:
         return self._disk.make_room(to or 0, older=older, dry_run=dry_run)
 
     def close(self) -> None:
-        """Make everything durable and let go of the files."""
+        """Make everything durable and let go of the files. Closing twice does no harm."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._disk.close()
         finally:
@@ -401,11 +342,5 @@ class _CommittedClaim:
         self._claim, self._writer = claim, writer
 
     def release(self) -> None:
-        with self._writer.lock:
-            if self._writer.open.rows:
-                self._writer.open.claims.append(self._claim)
-                return
-            if self._writer.leaving is not None:
-                self._writer.leaving.claims.append(self._claim)
-                return
-        self._claim.release()
+        if not self._writer.hold(self._claim):
+            self._claim.release()

@@ -15,11 +15,10 @@ import msgspec
 
 from ipvm_kernel.errors import StoreError
 from ipvm_kernel.ipld import CID, Block
-from ipvm_kernel.store.base import Claim, Entry, OnFile, RunRecord
+from ipvm_kernel.store.base import RANK, Claim, Entry, OnFile, Role, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 BATCH_ROWS: Final = 256
 BATCH_SECONDS: Final = 0.05
@@ -32,8 +31,8 @@ _TICK: Final = 0.2  # a waiting main thread looks up this often, so that Ctrl-C 
 class Batch(msgspec.Struct):
     """What goes to disk together, and how to find it until it is there."""
 
-    blocks: dict[CID, tuple[Block, str]] = msgspec.field(default_factory=dict)
-    files: dict[CID, tuple[int, str]] = msgspec.field(default_factory=dict)
+    blocks: dict[CID, tuple[Block, Role]] = msgspec.field(default_factory=dict)
+    files: dict[CID, tuple[int, Role]] = msgspec.field(default_factory=dict)
     receipts: list[OnFile] = msgspec.field(default_factory=list)
     by_instruction: dict[CID, list[OnFile]] = msgspec.field(default_factory=dict)
     outcomes: dict[bytes, OnFile] = msgspec.field(default_factory=dict)
@@ -46,6 +45,26 @@ class Batch(msgspec.Struct):
     def rows(self) -> int:
         """How much work the batch is."""
         return len(self.blocks) + len(self.files) + len(self.receipts) + len(self.entries) + len(self.runs)
+
+    def add_block(self, block: Block, role: Role) -> int:
+        """Add a block and return how many bytes that is."""
+        before = self.blocks.get(block.cid)
+        if before is not None and RANK[before[1]] >= RANK[role]:
+            return 0
+        self.blocks[block.cid] = (block, role)
+        return 0 if before is not None else len(block.data)
+
+    def add_file(self, cid: CID, size: int, role: Role) -> None:
+        """Add a file that stands in its place already."""
+        before = self.files.get(cid)
+        if before is None or RANK[before[1]] < RANK[role]:
+            self.files[cid] = (size, role)
+
+    def let_go(self) -> None:
+        """Release the claims whose receipts are in here."""
+        claims, self.claims = self.claims, []
+        for claim in claims:
+            claim.release()
 
 
 class Writer:
@@ -77,6 +96,8 @@ class Writer:
 
     def added(self, size: int) -> None:
         """Say that `open` has grown by `size` bytes. Call it with `lock` held."""
+        if self._stopping:
+            raise StoreError("the store was closed: open a new session")
         self.open.size += size
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="ipvm-store", daemon=True)
@@ -88,6 +109,15 @@ class Writer:
             self._changed.notify_all()
         while self.open.size > WAITING_BYTES and self.error is None and threading.current_thread() is not self._thread:
             self._changed.wait(_TICK)
+
+    def hold(self, claim: Claim) -> bool:
+        """Release a claim once what was gathered before is on disk. Return False if nothing is on its way there."""
+        with self.lock:
+            waiting = self.open if self.open.rows else self.leaving
+            if waiting is None or self.error is not None or self._stopping:
+                return False
+            waiting.claims.append(claim)
+            return True
 
     def sync(self) -> None:
         """Return once everything gathered so far is on disk.
@@ -134,17 +164,18 @@ class Writer:
                 batch = self.leaving
             try:
                 self._write(batch)
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
                 with self._changed:
-                    self.error = error
+                    self.error = error if isinstance(error, StoreError) else StoreError(f"the store failed: {error!r}")
+                    for waiting in self.batches():
+                        waiting.let_go()  # nobody waits for what may never be there: a task may run twice, no more
                     self._changed.notify_all()
                 continue
             with self._changed:
                 self.leaving = None
                 self._written += 1
                 self._changed.notify_all()
-            for claim in batch.claims:
-                claim.release()
+            batch.let_go()
 
     def _due(self) -> bool:
         """Return True if there is something to write now."""

@@ -46,18 +46,14 @@ def __getattr__(name: str) -> Any:
     if where is not None:
         return getattr(importlib.import_module(where), name)
     if not name.startswith("_"):
-        from ipvm import verbs
-
-        verb = verbs.VERBS.get(name)
+        verb = importlib.import_module("ipvm.verbs").VERBS.get(name)
         if verb is not None:
             return verb.function()
     raise AttributeError(f"ipvm has no {name!r}. `ipvm.help()` lists what there is")
 
 
 def __dir__() -> list[str]:
-    from ipvm import verbs
-
-    return sorted({*__all__, *(name for name in verbs.VERBS if name.isidentifier())})
+    return sorted({*__all__, *importlib.import_module("ipvm.verbs").VERBS})
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -68,9 +68,7 @@ def array(value: Any) -> Array:
     return Array(value)
 
 
-def run(
-    what: Workflow | Handle | Iterable[Handle], *, rerun: bool | Collection[CID] = False, name: str = ""
-) -> Run:
+def run(what: Workflow | Handle | Iterable[Handle], *, rerun: bool | Collection[CID] = False, name: str = "") -> Run:
     """Run a workflow, a handle or handles, and return the run: iterate it for answers as they come, or `await` it.
 
     Args:

@@ -49,7 +49,7 @@ def default() -> Session:
 
     A folder that cannot be written gives a session in memory, and says so once.
     """
-    global _default  # noqa: PLW0603 - there is one
+    global _default
     with _default_lock:
         if _default is None:
             folder = home_folder()
@@ -62,9 +62,14 @@ def default() -> Session:
         return _default
 
 
+def current() -> Session | None:
+    """Return the default session if it was opened, or None. Opens nothing."""
+    return _default
+
+
 def set_default(session: Session | None) -> None:
     """Make another session the default one; None opens a new one at the next use."""
-    global _default  # noqa: PLW0603
+    global _default
     with _default_lock:
         _default = session
 

@@ -1,0 +1,121 @@
+"""Looking things up by what people type: a CID, the short form of one, or the name of a pin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from ipvm_kernel.errors import BadCID, HashNotAllowed, IpvmError, Malformed, NotFound
+from ipvm_kernel.ipld import CID, Ipld
+from ipvm_kernel.model import Instruction, Invocation, Receipt, Task, Workflow
+from ipvm_kernel.printable import printable
+
+if TYPE_CHECKING:
+    from ipvm_kernel.store import Store
+
+Kind = Literal["receipt", "instruction", "task", "invocation", "workflow", "file", "value"]
+
+_SHORTEST: Final = 4
+_CANDIDATES: Final = 8
+
+
+class Found(msgspec.Struct):
+    """What a CID names.
+
+    Attributes:
+        cid: The CID.
+        kind: What it is.
+        size: Its bytes.
+        value: Its value, for all but files.
+        node: The same as a node of the model, where it is one.
+    """
+
+    cid: CID
+    kind: Kind
+    size: int
+    value: Ipld = None
+    node: Any = None
+
+
+def resolve(store: Store, text: str) -> CID:
+    """Return the CID that a text means: a CID, `ipfs://` and a CID, the name of a pin, or the short form of a CID.
+
+    Raises:
+        NotFound: Nothing has it, or several have; the message lists those.
+    """
+    wanted = text.strip().removeprefix("ipfs://")
+    if wanted in store.pins():
+        return store.pins()[wanted]
+    try:
+        return CID.parse(wanted)
+    except (BadCID, HashNotAllowed):
+        pass
+    if len(wanted) < _SHORTEST:
+        raise NotFound(f"{printable(wanted, limit=60)!r} is too short: give a name, a CID, or 8 characters of one")
+    found = store.find(wanted, _CANDIDATES + 1)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NotFound(
+            f"nothing here is called {printable(wanted, limit=80)!r}: it is no name, no CID, and no CID in the store "
+            f"({store.usage().where}) begins so"
+        )
+    listed = ", ".join(f"{cid.short} ({cid})" for cid in found[:_CANDIDATES])
+    raise NotFound(
+        f"{printable(wanted, limit=80)!r} is not enough: {listed}{', …' if len(found) > _CANDIDATES else ''}"
+    )
+
+
+def found(store: Store, cid: CID) -> Found:
+    """Return what a CID names.
+
+    Raises:
+        NotFound: It is not in the store.
+    """
+    if cid.codec in {"raw", "dag-pb"}:
+        length = store.size(cid)
+        if length is None:
+            length = len(store.read(cid))
+        return Found(cid, "file", length)
+    block = store.get(cid)
+    value = block.value()
+    for kind, node in _NODES:
+        if type(value) is dict and set(value) == _FIELDS[kind]:
+            try:
+                return Found(cid, kind, len(block.data), value, node.from_ipld(value))
+            except (Malformed, IpvmError):
+                continue
+    return Found(cid, "value", len(block.data), value)
+
+
+_NODES: Final[tuple[tuple[Kind, Any], ...]] = (
+    ("receipt", Receipt), ("instruction", Instruction), ("task", Task), ("invocation", Invocation), ("workflow", Workflow),
+)  # fmt: skip
+_FIELDS: Final[dict[str, set[str]]] = {
+    "receipt": {"ran", "out", "meta", "iss", "prf"},
+    "instruction": {"rsc", "op", "input", "nnc"},
+    "task": {"run", "cause", "meta", "prf"},
+    "invocation": {"task"},
+    "workflow": {"tasks"},
+}
+
+
+def instruction_of(store: Store, cid: CID) -> CID:
+    """Return the instruction that a CID is about: itself, or that of a task, invocation or receipt.
+
+    Raises:
+        NotFound: It is about none.
+    """
+    node = found(store, cid).node
+    match node:
+        case Instruction():
+            return cid
+        case Task():
+            return node.run.cid
+        case Invocation():
+            return node.task.run.cid
+        case Receipt():
+            return Invocation.from_block(store.get(node.ran), trusted=True).task.run.cid
+        case _:
+            raise NotFound(f"{cid} is no instruction, task or receipt, so nothing was run for it")

@@ -1,0 +1,33 @@
+"""The operations of a session, each made when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ipvm_kernel import plugins
+
+if TYPE_CHECKING:
+    from ipvm_kernel.engine.ops import Means, Op
+
+
+class Ops(Mapping[str, "Op"]):
+    """Operations by name: those that were given, and those that are installed."""
+
+    def __init__(self, means: Means, given: Mapping[str, Op] | None = None) -> None:
+        self._means = means
+        self._made: dict[str, Op] = dict(given or {})
+
+    def __getitem__(self, name: str) -> Op:
+        found = self._made.get(name)
+        if found is None:
+            if name not in plugins.names("ops"):
+                raise KeyError(name)
+            found = self._made[name] = plugins.load("ops", name)(self._means)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({*self._made, *plugins.names("ops")})
+
+    def __len__(self) -> int:
+        return len({*self._made, *plugins.names("ops")})

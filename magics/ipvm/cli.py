@@ -1,0 +1,76 @@
+"""The command `ipvm`: the verbs, in a shell.
+
+Answers go to standard output, everything else to standard error. The exit status is 0, 1 if something failed, 2 if what
+was typed is no command, and 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ipvm import verbs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the words of a command line say, and return the exit status."""
+    given = list(sys.argv[1:] if words is None else words)
+    if given[:1] in (["--version"], ["-V"]):
+        from ipvm import __version__
+
+        print(__version__)
+        return 0
+    if given[:1] in (["--help"], ["-h"]):
+        given = ["help"]
+    if given[1:2] in (["--help"], ["-h"]):
+        given = ["help", given[0]]
+    from ipvm_kernel import errors
+
+    try:
+        view, as_json = verbs.perform(given)
+        return _print(view, as_json=as_json)
+    except verbs.Usage as error:
+        print(error, file=sys.stderr)
+        return 2
+    except errors.IpvmError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; receipts that are there are kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us had enough
+        return 0
+    finally:
+        _end()
+
+
+def _print(view: object, *, as_json: bool) -> int:
+    from ipvm.views import View
+    from ipvm_kernel import dagjson
+
+    if not isinstance(view, View):
+        print(view)
+        return 0
+    if as_json:
+        for value in view.data:
+            print(dagjson.dumps(value))
+    elif view.text:
+        print(view.text)
+    return 1 if view.failed else 0
+
+
+def _end() -> None:
+    """Say what there is to say once, and make everything durable."""
+    defaults = sys.modules.get("ipvm_kernel.session.defaults")
+    session = defaults.current() if defaults is not None else None
+    if session is not None:
+        for notice in session.take_notices():
+            print(notice, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What a person may name in a command: an object of theirs, or the text of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipvm_kernel import CID, File, Handle, Receipt, Run, Workflow
+from ipvm_kernel.errors import NotFound
+from ipvm_kernel.session import Module, default
+
+
+def cid_of(x: Any) -> CID:
+    """Return the CID of what a person named.
+
+    Raises:
+        NotFound: It is nothing that has one.
+    """
+    match x:
+        case CID():
+            return x
+        case str():
+            return default().resolve(x)
+        case Handle() | Receipt() | Workflow() | File():
+            return x.cid
+        case Run():
+            return x.workflow.cid
+        case Module():
+            return x._cid  # noqa: SLF001 - a module shows its functions and nothing else
+        case _:
+            raise NotFound(f"expected a handle, receipt, run, workflow, module, file or CID, found {type(x).__name__}")
+
+
+def handle_of(x: Any) -> Handle:
+    """Return the handle of the task that a person named."""
+    session = default()
+    return x if isinstance(x, Handle) else session.handle(session.instruction_of(cid_of(x)))

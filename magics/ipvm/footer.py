@@ -1,0 +1,99 @@
+"""The line under each cell that used ipvm: how many tasks, how they ended, how long it took, and what replaying saved.
+
+The output's metadata names the workflow and the receipts, since a kernel cannot write a cell's own metadata.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
+
+    from ipvm_kernel import Run, Session
+
+NAMED_RECEIPTS: Final = 1000
+"""Receipts that an output's metadata names at most; a run of more names its workflow alone."""
+
+LOG_LINES: Final = 40
+"""Lines of a guest's log shown under a cell; the rest stays with the receipt."""
+
+
+def _session() -> Session | None:
+    """Return the default session, if anything opened it."""
+    defaults = sys.modules.get("ipvm_kernel.session.defaults")
+    return defaults.current() if defaults is not None else None
+
+
+class Footer:
+    """The hooks of one shell."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+
+    def before(self, info: ExecutionInfo) -> None:
+        """Note which cell is about to run, and forget what happened between cells."""
+        from ipvm_kernel import notebook
+
+        notebook.end_capture()
+        count = self._shell.execution_count if info.store_history else 0
+        notebook.set_cell(
+            notebook.Cell.of(
+                info.raw_cell or "", ident=info.cell_id, count=count, notebook=os.environ.get("JPY_SESSION_NAME", "")
+            )
+        )
+        session = _session()
+        if session is not None:
+            session.take_tally()
+
+    def after(self, result: ExecutionResult) -> None:  # noqa: ARG002 - what it gave is not our business
+        """Say what ipvm did in the cell."""
+        from ipvm_kernel import notebook
+
+        notebook.end_capture()
+        session = _session()
+        if session is None:
+            return
+        tally = session.take_tally()
+        lines = [*session.take_notices(), *_logs(tally.logs)]
+        if tally.counts and not tally.told:
+            lines.append(tally.summary())
+        if not lines:
+            return
+        from IPython.display import display
+
+        from ipvm_kernel.printable import markup
+
+        text = "\n".join(lines)
+        quiet = '<div style="opacity:0.7;font-size:90%;white-space:pre-wrap">'
+        about = {
+            "ipvm": {"workflows": tally.workflows, "receipts": dict(list(tally.receipts.items())[:NAMED_RECEIPTS])}
+        }
+        display(
+            {"text/plain": text, "text/html": f"{quiet}{markup(text, limit=100_000, keep=chr(10))}</div>"},
+            raw=True,
+            metadata=about if tally.receipts else {},
+        )
+
+
+def _logs(logs: list[tuple[str, str]]) -> list[str]:
+    """Return what guests said, each line after the name of its function."""
+    lines = [f"{func}: {line}" for func, log in logs for line in log.splitlines()]
+    if len(lines) > LOG_LINES:
+        lines = [*lines[:LOG_LINES], f"… {len(lines) - LOG_LINES:,} more lines of log: see the run or the handle"]
+    return lines
+
+
+def metadata(run: Run) -> dict[str, Any]:
+    """Return the metadata of a run's output: its workflow, and the receipt of each instruction."""
+    receipts = {str(cid): str(receipt) for cid, receipt in list(run.receipt_cids.items())[:NAMED_RECEIPTS]}
+    return {"ipvm": {"workflows": [str(run.workflow.cid)], "receipts": receipts}}
+
+
+def said() -> None:
+    """Note that a run's summary is on the screen, so that the line under the cell does not repeat it."""
+    session = _session()
+    if session is not None:
+        session.tally.told = True

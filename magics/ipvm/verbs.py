@@ -1,0 +1,175 @@
+"""The verbs: one table behind the shell (`ipvm why X`), the magic (`%ipvm why X`) and Python (`ipvm.why(x)`).
+
+A verb's function stands in `ipvm.commands`. It takes what its arguments name, as text or as objects, and returns a
+`View`. Adding a verb is adding a line here and a function there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a verb, as argparse takes it.
+
+    Attributes:
+        names: `x` for a place, or `--option`.
+        help: What it is for.
+        options: More for argparse.
+        thing: True if it may be the name of a handle, module, run or other object of the user's.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    options: dict[str, Any] = field(default_factory=dict)
+    thing: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of the function's parameter."""
+        return str(self.options.get("dest") or self.names[-1].lstrip("-").replace("-", "_"))
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb.
+
+    Attributes:
+        name: What is typed.
+        where: The module of `ipvm.commands` that has its function.
+        summary: One sentence on what it does.
+        arguments: What it takes, besides `--json`.
+    """
+
+    name: str
+    where: str
+    summary: str
+    arguments: tuple[Argument, ...] = ()
+
+    def function(self) -> Callable[..., Any]:
+        """Return the function behind the verb."""
+        module = importlib.import_module(f"ipvm.commands.{self.where}")
+        found: Callable[..., Any] = getattr(module, self.name)
+        return found
+
+    def parser(self, program: str = "ipvm") -> argparse.ArgumentParser:
+        """Return a parser of what follows the verb, which raises `Usage` instead of leaving."""
+        parser = quiet_parser(f"{program} {self.name}", self.summary)
+        for argument in self.arguments:
+            parser.add_argument(*argument.names, help=argument.help, **argument.options)
+        parser.add_argument("--json", action="store_true", help="one DAG-JSON value a line")
+        return parser
+
+
+class Usage(Exception):
+    """What was typed is no command; the message is one line that says how to say it."""
+
+
+def quiet_parser(program: str, summary: str) -> argparse.ArgumentParser:
+    """Return a parser that raises `Usage` with one line where argparse would print and leave."""
+    return _Parser(prog=program, description=summary, add_help=False)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Usage(f"{self.prog}: {message}. Usage: {' '.join(self.format_usage().split()[1:])}")
+
+
+def _x(help: str = "a name, a CID, or the short form of a CID", **options: Any) -> Argument:  # noqa: A002 - argparse's word
+    return Argument(("x",), help, options, thing=True)
+
+
+VERBS: Final[dict[str, Verb]] = {
+    verb.name: verb
+    for verb in (
+        Verb("run", "running", "Run a workflow file, replaying what has a receipt.", (
+            Argument(("what",), "a workflow file, or a name", {"metavar": "FILE"}, thing=True),
+            Argument(("--rerun",), "run every task, and compare with the receipts on file", {"action": "store_true"}),
+        )),
+        Verb("cid", "looking", "Print the CIDs of a workflow file or any file.", (
+            Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
+        )),
+        Verb("show", "looking", "Show what a name or a CID stands for.", (_x(),)),
+        Verb("why", "looking", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("receipts", "looking", "List the latest receipts.", (
+            Argument(("-n", "--count"), "how many (20)", {"type": int, "default": 20}),
+        )),
+        Verb("status", "looking", "Show this session: its store, its limits, and what ran last."),
+        Verb("store", "keeping", "Show what the store holds, and its limit."),
+        Verb("verify", "keeping", "Hash what the store holds against its CIDs.", (
+            Argument(("--sample",), "look at a part, '5%%' say", {"default": "100%", "metavar": "P%"}),
+        )),
+        Verb("gc", "keeping", "Drop values of pure tasks, the least recently used first, to make room.", (
+            Argument(("--to",), "until the store holds this much: '2 GB'", {"metavar": "SIZE"}),
+            Argument(("--older",), "only what was not used for this long: '30 d', '12 h'", {"metavar": "T"}),
+            Argument(("--dry-run",), "say what would go", {"action": "store_true"}),
+        )),
+        Verb("forget", "keeping", "Take a task's receipts off file, so that it runs again.", (_x(),)),
+        Verb("pin", "keeping", "Keep what a CID reaches, whatever room is needed.", (
+            _x(),
+            Argument(("name",), "the name of the pin (the CID's short form)", {"nargs": "?", "default": ""}),
+        )),
+        Verb("unpin", "keeping", "Take a pin away.", (Argument(("name",), "the name of the pin"),)),
+        Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
+        Verb("plugins", "installing", "List operations, executors, stores and toolchains."),
+        Verb("demo", "installing", "Write the notebooks, their modules and data to a folder.", (
+            Argument(("folder",), "where (ipvm-demo)", {"nargs": "?", "default": "ipvm-demo", "metavar": "DIR"}),
+            Argument(("--run",), "run them headless, twice, and print the receipts", {"action": "store_true"}),
+        )),
+        Verb("kernel", "installing", "Install the kernel 'IPVM (Python)' for this Python.", (
+            Argument(("action",), "install", {"choices": ["install"]}),
+            Argument(("--user",), "for this user", {"action": "store_true"}),
+            Argument(("--sys-prefix",), "for this environment", {"action": "store_true"}),
+            Argument(("--prefix",), "under this folder", {"metavar": "DIR"}),
+            Argument(("--name",), "under this name (ipvm)", {"default": "ipvm"}),
+        )),
+        Verb("doctor", "installing", "Check this installation: versions, folders, limits."),
+        Verb("help", "installing", "List the verbs.", (
+            Argument(("verb",), "a verb, for more about it", {"nargs": "?", "default": ""}),
+        )),
+    )
+}  # fmt: skip
+
+
+def find(name: str) -> Verb:
+    """Return the verb of this name.
+
+    Raises:
+        Usage: There is none.
+    """
+    verb = VERBS.get(name)
+    if verb is None:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise Usage(f"ipvm has no verb {name[:60]!r}.{hint} There are: {', '.join(VERBS)}")
+    return verb
+
+
+def perform(words: list[str], *, names: dict[str, Any] | None = None, program: str = "ipvm") -> tuple[Any, bool]:
+    """Do what some words say, and return the view and whether `--json` was asked for.
+
+    Args:
+        words: The verb and what follows it.
+        names: The user's own names, for arguments that may be one.
+        program: What the user typed before, for messages.
+
+    Raises:
+        Usage: The words are no command.
+        IpvmError: What the verb raises.
+    """
+    verb = find(words[0] if words else "help")
+    parsed = vars(verb.parser(program).parse_args(words[1:]))
+    as_json = parsed.pop("json")
+    for argument in verb.arguments:
+        given = parsed.get(argument.key)
+        if argument.thing and names and isinstance(given, str) and given in names:
+            parsed[argument.key] = names[given]
+    return verb.function()(**parsed), as_json
