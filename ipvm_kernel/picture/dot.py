@@ -27,7 +27,7 @@ def to_dot(scene: Scene) -> str:
             _node(graph, n, f"{clipped(group.func, 60)}\n{counted(group.counts, scene.words)}", "#edf0f4")
     else:
         for n, task in enumerate(scene.tasks):
-            label = f"{clipped(task.func, 60)}\n{task.called} {task.short}"
+            label = f"{clipped(task.func, 60)}\n{clipped(task.called, 20)} {task.short}"
             _node(graph, n, label, mark(task.state).light[0], "dashed" if task.outside else "")
     for link in scene.links:
         words = [*({"error": ["error"], "*": ["outcome"]}.get(link.branch, []))]

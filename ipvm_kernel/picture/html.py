@@ -176,7 +176,7 @@ def _picture(scene: Scene) -> str:
     if not scene.links and not scene.groups:
         return ""  # boxes with nothing between them say no more than the table
     drawn = image("image/svg+xml", svg.draw(scene).encode(), svg.described(scene))
-    return block(drawn, style="margin-bottom:12px;")
+    return block(drawn, style="margin-bottom:18px;")
 
 
 def _tasks(scene: Scene) -> str:

@@ -223,6 +223,9 @@ class _Graph:
                     sum(centre[other] for other in near[place]) / len(near[place]) if near[place] else centre[place]
                     for place in layer
                 ]
+                if len(layer) == 1:
+                    centre[layer[0]] = wish[0]
+                    continue
                 weight = [4.0 if place >= self.count else 1.0 for place in layer]
                 found = _nearest(wish, weight, [size[place] for place in layer], gap)
                 for place, value in zip(layer, found, strict=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.picture import media, plots, values
 from ipvm_kernel.picture.states import data_uri, icon
-from ipvm_kernel.picture.widths import clipped, escaped
+from ipvm_kernel.picture.widths import clipped, escaped, unstacked
 from ipvm_kernel.printable import markup, size
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def pre(text: str, limit: int = TEXT_CHARACTERS) -> str:
     more = f'<div style="{QUIET}font-size:12px">… {left:,} more characters</div>' if left > 0 else ""
     return (
         f'<pre style="{MONO}margin:0px;padding:0px;white-space:pre-wrap;overflow-wrap:break-word;line-height:1.5">'
-        f"{markup(chr(10).join(kept), limit=limit, keep=chr(10) + chr(9))}</pre>{more}"
+        f"{markup(unstacked(chr(10).join(kept)), limit=2 * limit, keep=chr(10) + chr(9))}</pre>{more}"
     )
 
 

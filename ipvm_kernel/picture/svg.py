@@ -60,7 +60,7 @@ def counted(counts: Mapping[str, int], words: Mapping[str, str] | None = None) -
     '1,200 computed, 1 failed'
     """
     names = words or {}
-    return ", ".join(f"{counts[state]:,} {names.get(state, state)}" for state in in_order(counts))
+    return ", ".join(f"{counts[state]:,} {clipped(names.get(state, state), 20)}" for state in in_order(counts))
 
 
 def in_order(counts: Mapping[str, int]) -> list[str]:

@@ -73,16 +73,18 @@ def handle(view: HandleView, width: int = WIDTH, *, ascii_only: bool = False) ->
     """Return a handle: its value, its error, or what is still to be done for it."""
     task = view.task
     name = f"{clipped(task.func, 60)} {task.short}"
+    if not task.receipt:
+        shown = (
+            [workflow(view.scene, width, ascii_only=ascii_only)]
+            if view.scene is not None and view.scene.total > 1
+            else []
+        )
+        return _out([f"<{name}: {clipped(view.note, 200)}>", *shown], ascii_only=ascii_only)
     if task.error:
-        return _out([f"<{name}: {task.called}: {clipped(task.error, 400)}>"], ascii_only=ascii_only)
-    if view.length is not None:
-        return _out([f"<{name}: {size(view.length)} of bytes>"], ascii_only=ascii_only)
-    if task.value is not NOTHING:
-        shown = value(task.value, width)
-        return _out([f"{name}:\n{shown}" if "\n" in shown else f"<{name}: {shown}>"], ascii_only=ascii_only)
-    if view.scene is None or view.scene.total < 2:
-        return _out([f"<{name}: {view.note}>"], ascii_only=ascii_only)
-    return _out([f"<{name}: {view.note}>", workflow(view.scene, width)], ascii_only=ascii_only)
+        said = f"{clipped(task.called, 20)}: {clipped(task.error, 400)}"
+    else:
+        said = size(view.length) if view.length is not None else value(task.value, width)
+    return _out([f"{name}:\n{said}" if "\n" in said else f"<{name}: {said}>"], ascii_only=ascii_only)
 
 
 def handles(view: ListView, width: int = WIDTH, *, ascii_only: bool = False) -> str:
@@ -212,12 +214,16 @@ def _grouped(func: str, counts: dict[str, int], words: dict[str, str]) -> str:
 
 def _sign(task: TaskView, ascii_only: bool) -> str:
     shown = mark(task.state)
-    return f"{shown.plain if ascii_only else shown.sign} {task.called}"
+    return f"{shown.plain if ascii_only else shown.sign} {clipped(task.called, 20)}"
 
 
 def _result(task: TaskView, limit: int) -> str:
     if task.error:
         return clipped(task.error, limit)
+    if isinstance(task.value, list) and len(task.value) > 8:
+        found = plots.numbers_of(task.value)
+        if found is not None:
+            return clipped(str(found), limit)
     return values.line(task.value, limit) if task.value is not NOTHING else ""
 
 

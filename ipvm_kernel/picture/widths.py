@@ -27,7 +27,7 @@ def clipped(text: str, limit: int, *, keep: str = "") -> str:
     >>> clipped("a\x1bb", 20), clipped("abcdef", 4)
     ('a\\x1bb', 'abc…')
     """
-    safe = printable(text[: limit + 1], limit=limit + 1, keep=keep)
+    safe = unstacked(printable(text[: limit + 1], limit=limit + 1, keep=keep))
     if len(text) <= limit and columns(safe) <= limit:
         return safe
     room, kept = limit - 1, []
@@ -37,6 +37,21 @@ def clipped(text: str, limit: int, *, keep: str = "") -> str:
             break
         kept.append(c)
     return "".join(kept) + "…"
+
+
+def unstacked(text: str, most: int = 3) -> str:
+    r"""Return a text in which no letter has more than a few marks above and below: those that pile up are escaped.
+
+    >>> unstacked("e\u0301") == "e\u0301", unstacked("e" + "\u0301" * 5)[4:]
+    (True, '\\u0301\\u0301')
+    """
+    if text.isascii():
+        return text
+    kept, marks = [], 0
+    for c in text:
+        marks = marks + 1 if unicodedata.category(c) in {"Mn", "Me"} else 0
+        kept.append(c if marks <= most else c.encode("unicode_escape").decode("ascii"))
+    return "".join(kept)
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:

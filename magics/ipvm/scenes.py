@@ -52,8 +52,10 @@ def run(run: Run) -> Scene:
             return view
         view = _answered(view, answer.receipt)
         times = {"seconds": answer.seconds, "saved": answer.saved, "log": answer.log}
-        own = {"value": answer.value} if answer.value is not None else {}
-        return msgspec.structs.replace(view, **times, **own)
+        view = msgspec.structs.replace(view, **times)
+        if answer.receipt is not None and answer.receipt.ok and run._source.fallible(task.run):  # noqa: SLF001 - its session
+            return _unwrapped(view)
+        return view
 
     return _scene(
         tasks,
@@ -87,14 +89,7 @@ def plan(plan: Plan) -> Scene:
         view = msgspec.structs.replace(view, word=_PLANNED.get(view.state, ""))
         return view if found is None else msgspec.structs.replace(_answered(view, found.receipt), saved=found.seconds)
 
-    return _scene(
-        tasks,
-        state_of,
-        detail,
-        title="plan",
-        words=_PLANNED,
-        saved=sum(found.seconds for found in plan.replays.values()),
-    )
+    return _scene(tasks, state_of, detail, title="plan", words=_PLANNED)
 
 
 def handle(handle: Handle) -> HandleView:
@@ -296,6 +291,24 @@ def _answered(view: TaskView, receipt: Receipt | None) -> TaskView:
     word = "failed, replayed" if view.state == "replayed" else view.word
     state = "failed" if view.state == "replayed" else view.state
     return msgspec.structs.replace(named, error=_message(receipt.error), state=state, word=word)
+
+
+def _unwrapped(view: TaskView) -> TaskView:
+    """Take the pair apart that a function typed `result<T, E>` gave (RULES 1)."""
+    match view.value:
+        case [None, err] if err is not None:
+            return _err(view, err)
+        case {"err": err, **rest} if not rest:
+            return _err(view, err)
+        case [ok, None] | {"ok": ok}:
+            return msgspec.structs.replace(view, value=ok)
+        case _:
+            return view
+
+
+def _err(view: TaskView, payload: Any) -> TaskView:
+    said = f"err: {_message(payload)}" if payload is not None else "err"
+    return msgspec.structs.replace(view, value=NOTHING, error=said, state="failed", word=f"{view.called}, err")
 
 
 def _message(payload: Any) -> str:

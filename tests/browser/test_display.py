@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+
+from tests.picture.inert import HOSTILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +99,7 @@ def test_a_stranger_sees_what_the_author_saw(lab: Lab, server: Server, tmp_path:
     theirs = _seen(lab)
     lab.save()
     for theme in ("Light", "Dark"):
-        lab.theme(theme)  # type: ignore[arg-type]
+        lab.theme(theme)
         for n in range(1, len(CELLS)):
             lab.screenshot(tmp_path / f"{theme}-{n}.png", cell=n)
     lab.theme("Light")
@@ -112,6 +115,49 @@ def test_a_stranger_sees_what_the_author_saw(lab: Lab, server: Server, tmp_path:
     assert len(images) > 10
     assert all(source.startswith("data:image/") and drawn > 0 for source, _, drawn, _ in images)
     assert lab.outside == []
+
+
+BAD = """\
+import json
+from IPython.display import HTML, display
+from ipvm_kernel.picture import FileView, FunctionView, HandleView, Link, ModuleView, ReceiptView, Scene, TaskView, html
+
+def shown(said):
+    task = TaskView(cid="b", short="b", func=said, module=said, value=said, log=said, receipt="r", receipt_short="r")
+    wrong = TaskView(cid="b", short="b", func=said, state="failed", error=said, receipt="r", receipt_short="r")
+    scene = Scene(title=said, total=2, tasks=(task, wrong), links=(Link(0, 1, "error"),))
+    function = FunctionView(name=said, signature=said, where=said)
+    yield html.run(scene)
+    yield html.workflow(scene)
+    yield html.handle(HandleView(task=task, signature=said))
+    yield html.handle(HandleView(task=TaskView(cid="b", short="b", func="f", value=[{said: said}], receipt="r")))
+    yield html.handle(HandleView(task=TaskView(cid="b", short="b", func="f", value={said: [said]}, receipt="r")))
+    yield html.receipt(ReceiptView(cid="b", func=said, ok=False, ran="b", out={said: said}, meta=said, iss=said))
+    yield html.module(ModuleView(name=said, cid="b", about="module", size=1, functions=(function,)))
+    yield html.file(FileView(name=said, cid="b"))
+
+for pages in zip(*map(shown, json.load(open("bad.json")))):
+    display(HTML("".join(pages)))
+"""
+
+
+def test_words_of_strangers_do_nothing_in_a_browser(lab: Lab, server: Server) -> None:
+    """
+    Eight displays of each bad word, in a notebook that is trusted: no script runs, and nothing is asked of anybody.
+    """
+    said: list[str] = []
+    lab.page.on("dialog", lambda dialog: said.append(dialog.message))
+    (server.work / "bad.json").write_text(json.dumps(HOSTILE))
+    lab.open(server.write("bad.ipynb", BAD))
+    lab.run_all(within=180)
+
+    assert lab.outputs(0).count() == 8
+    assert lab.outputs(0).locator("img").count() > len(HOSTILE)
+    assert said == []
+    assert lab.outside == []
+    assert (
+        lab.outputs(0).locator("script, svg, iframe, form, button, input, a[href], [onclick], [onerror]").count() == 0
+    )
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
