@@ -6,6 +6,7 @@ nothing that runs Wasm or opens a store is loaded before a cell asks for it.
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from typing import Any, Final
@@ -30,7 +31,8 @@ class IPVMKernel(IPythonKernel):
         shell: Any = self.shell
         shell.ipvm_completes_cids = True
         shell.banner1 = f"{_BANNER}\n{shell.banner1}"
-        shell.extension_manager.load_extension("ipvm")
+        # Not through `%load_ext`, which would answer a notebook's own with "already loaded".
+        importlib.import_module("ipvm").load_ipython_extension(shell)
 
     async def interrupt_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Stop whatever runs in the default session at once, then interrupt the cell as usual.
