@@ -27,7 +27,7 @@ class IPVMKernel(IPythonKernel):
     implementation_version = _VERSION
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**options)  # type: ignore[no-untyped-call]
         shell: Any = self.shell
         shell.ipvm_completes_cids = True
         shell.banner1 = f"{_BANNER}\n{shell.banner1}"
@@ -42,16 +42,16 @@ class IPVMKernel(IPythonKernel):
         session = _session()
         if session is not None:
             session.interrupt()
-        await super().interrupt_request(stream, ident, parent)
+        await super().interrupt_request(stream, ident, parent)  # type: ignore[no-untyped-call]
 
-    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> dict[str, Any]:
+    def do_inspect(self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:
         """Answer Shift-Tab: for a CID what it names, for all else what IPython says."""
         for match in _CID.finditer(code):
             if match.start() <= cursor_pos <= match.end():
                 told = _about(match[0])
                 if told is not None:
                     return {"status": "ok", "found": True, "data": {"text/plain": told}, "metadata": {}}
-        return super().do_inspect(code, cursor_pos, detail_level, omit_sections)
+        return super().do_inspect(code, cursor_pos, detail_level, omit_sections)  # type: ignore[no-untyped-call]
 
 
 def _session() -> Any:

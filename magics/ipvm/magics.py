@@ -26,7 +26,7 @@ class Magics(_Magics):
         names: dict[str, Any] = self.shell.user_ns
         return names
 
-    @line_cell_magic  # type: ignore[untyped-decorator]
+    @line_cell_magic
     def ipvm(self, line: str, cell: str | None = None) -> Any:
         """Ask ipvm: %ipvm VERB ...; or run a cell: %%ipvm [NAME] [--rerun [TASK...]] [--keep-going] [--plan] [--time S] ...
 
@@ -57,7 +57,7 @@ class Magics(_Magics):
             raise errors.TaskFailed(f"{line.split(maxsplit=1)[0]} found failures; they are listed above")
         return view
 
-    @line_cell_magic  # type: ignore[untyped-decorator]
+    @line_cell_magic
     def wasm(self, line: str, cell: str | None = None) -> Any:
         """Make a module of source: %%wasm NAME [--lang zig|c|wat|...] [--world FILE] [--flag F ...], or %wasm NAME FILE.
 

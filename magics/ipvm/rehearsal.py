@@ -31,14 +31,15 @@ def rehearse(folder: Path) -> tuple[str, bool]:
         import nbclient
         import nbconvert
         import nbformat
-    except ImportError as error:
-        raise NotFound(f'running notebooks takes {error.name}: pip install "ipvm[demo]"') from None
+    except ImportError as absent:
+        raise NotFound(f'running notebooks takes {absent.name}: pip install "ipvm[demo]"') from None
     notebooks = sorted(folder.glob("*.ipynb"))
     if not notebooks:
         raise NotFound(f"there is no notebook in {folder}")
     lines: list[list[str]] = []
     failed = False
     for path in notebooks:
+        notebook: Any = None
         for turn in ("first", "second"):
             notebook = nbformat.read(path, as_version=4)
             before, began = _made(), time.perf_counter()
@@ -59,7 +60,7 @@ def rehearse(folder: Path) -> tuple[str, bool]:
             told = error or f"{made:,} run, {max(named - made, 0):,} replayed"
             lines.append([path.name, turn, told, seconds(time.perf_counter() - began)])
             print(f"{path.name}, {turn} run: {told}", flush=True)  # noqa: T201 - progress of a long command
-        page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)  # type: ignore[no-untyped-call]
+        page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
         path.with_suffix(".html").write_text(page, encoding="utf-8")
     pages = "\n".join(f"  {path.with_suffix('.html')}" for path in notebooks)
     text = f"{table(lines, ['notebook', 'run', 'tasks', 'took'])}\n\n{_latest()}\n\nAs pages, to look at without a kernel:\n{pages}"

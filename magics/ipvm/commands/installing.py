@@ -98,7 +98,7 @@ def kernel(
         (source / "kernel.json").write_text(json.dumps(spec, indent=1))
         if sys_prefix:
             prefix = sys.prefix
-        where = KernelSpecManager().install_kernel_spec(  # type: ignore[no-untyped-call]
+        where = KernelSpecManager().install_kernel_spec(
             str(source), kernel_name=name, user=user or prefix is None, prefix=prefix
         )
     return View(f"installed {spec['display_name']} in {where}, for {sys.executable}", data=[{"folder": str(where)}])
