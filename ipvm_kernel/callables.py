@@ -142,7 +142,7 @@ class Function:
         *,
         time: float | None = None,
         memory: str | int | None = None,
-        fuel: int | None = None,
+        fuel: float | None = None,
         nonce: str | bytes | None = None,
     ) -> Function:
         """Return this function with limits or a nonce for the tasks that it declares.

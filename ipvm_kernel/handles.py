@@ -274,6 +274,9 @@ class Handle:
     def __iter__(self) -> Iterator[Any]:
         self._refuse("cannot iterate")
 
+    def __contains__(self, item: object) -> bool:
+        self._refuse("cannot look into")
+
     def __getitem__(self, key: object) -> Any:
         self._refuse("cannot index")
 

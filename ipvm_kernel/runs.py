@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 import time
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ipvm_kernel.engine.answers import SMALL_BYTES, Answer, Progress, State, Stopper
-from ipvm_kernel.errors import BadArgument, TaskFailed
+from ipvm_kernel.errors import BadArgument, BadInput, TaskFailed
 from ipvm_kernel.printable import plural, printable, seconds
 from ipvm_kernel.wasm.wire import sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from ipvm_kernel.ipld import CID, Ipld
     from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
@@ -67,8 +69,7 @@ class Run:
         self._done = threading.Event()
         self._driver: int | None = None
         self._lock = threading.RLock()
-        self._iterator: Iterator[Answer] | None = None
-        self._thread: threading.Thread | None = None
+        self._begun = False
         self._watchers: list[Callable[[], Any]] = []
 
     # --- getting there ------------------------------------------------------------------------------------------------
@@ -78,19 +79,25 @@ class Run:
 
         Leaving the loop early stops the run.
         """
-        if self._done.is_set() or self._iterator is not None:
-            if self._driver != threading.get_ident():  # else it asks from inside its own loop, and gets what is there
-                self._finish()
-            yield from self.answers
+        if self._is_first():
+            yield from self._drive()
             return
-        yield from self._drive()
+        if self._driver != threading.get_ident():  # else it asks from inside its own loop, and gets what is there
+            self._finish()
+        yield from self.answers
+
+    def _is_first(self) -> bool:
+        """Return True for whoever asks first: he drives the run, and everybody else waits for it."""
+        with self._lock:
+            first, self._begun = not self._begun, True
+            return first
 
     def _drive(self) -> Iterator[Answer]:
         began = time.perf_counter()
-        self._iterator = iterator = self._stream()
         self._driver = threading.get_ident()
+        answers = self._stream()
         try:
-            for answer in iterator:
+            for answer in answers:
                 self._keep(answer)
                 yield answer
         except GeneratorExit:  # whoever iterated has seen enough
@@ -99,13 +106,16 @@ class Run:
             self._error = error
             raise
         finally:
+            if isinstance(answers, Generator):
+                answers.close()
             self._driver = None
             self.elapsed = time.perf_counter() - began
             with self._lock:
                 self._done.set()
                 watchers, self._watchers = self._watchers, []
             for tell in watchers:
-                tell()
+                with contextlib.suppress(RuntimeError):  # an event loop that was closed meanwhile
+                    tell()
 
     def _when_done(self, tell: Callable[[], Any]) -> None:
         """Call `tell` when the run is over, from whichever thread ends it."""
@@ -125,11 +135,9 @@ class Run:
 
     def start(self) -> None:
         """Begin in a thread of its own."""
-        with self._lock:
-            if self._thread is None and self._iterator is None and not self._done.is_set():
-                context = contextvars.copy_context()  # the cell that asked is the one in the journal
-                self._thread = threading.Thread(target=context.run, args=(self._exhaust,), name="ipvm-run", daemon=True)
-                self._thread.start()
+        if self._is_first():
+            context = contextvars.copy_context()  # the cell that asked is the one in the journal
+            threading.Thread(target=context.run, args=(self._exhaust,), name="ipvm-run", daemon=True).start()
 
     def _exhaust(self) -> None:
         try:
@@ -151,10 +159,12 @@ class Run:
         return self
 
     def _finish(self, timeout: float | None = None) -> None:
-        if timeout is None and self._thread is None and self._iterator is None and not self._done.is_set():
+        if timeout is None and self._is_first():
             for _ in self._drive():
                 pass
             return
+        if self._driver == threading.get_ident():
+            raise BadInput("a run cannot be waited for inside its own loop: leave the loop first")
         self.start()
         deadline = None if timeout is None else time.monotonic() + timeout
         try:

@@ -1,5 +1,7 @@
-"""Guests: small modules that the tests of the engine run. Scalars are core modules in WAT; what needs types of WIT is one
-component, made by `wasm-tools` from a world and WAT."""
+"""Guests: small modules that the tests of the engine run.
+
+Scalars are core modules in WAT; what needs types of WIT is one component, made by `wasm-tools` from a world and WAT.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from ipvm_kernel import Session
 from tests.peers import needs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from ipvm_kernel.session import Module
 
 NUMBERS: Final = b"""
 (module
@@ -143,7 +149,26 @@ def componentized(folder: Path, world: str, core: bytes) -> bytes:
     return (folder / "component.wasm").read_bytes()
 
 
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """A session in memory."""
+    with Session() as session:
+        yield session
+
+
+@pytest.fixture
+def numbers(session: Session) -> Module:
+    """Functions of scalars."""
+    return session.module(NUMBERS, "numbers")
+
+
+@pytest.fixture
+def typed(session: Session, component: bytes) -> Module:
+    """Functions of results, text, bytes, lists, variants and options."""
+    return session.module(component, "typed")
+
+
 @pytest.fixture(scope="session")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A component with functions of results, text, bytes, lists, variants and options."""
+def component(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a component with functions of results, text, bytes, lists, variants and options."""
     return componentized(tmp_path_factory.mktemp("guest"), _WORLD, _CORE)

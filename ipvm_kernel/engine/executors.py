@@ -43,7 +43,9 @@ class Executor(Protocol):
 class ThreadExecutor:
     """Threads of this process. A guest runs without the interpreter's lock, so two threads do twice the work.
 
-    They are daemons: a guest that spins does not keep Python from ending, as it would in `concurrent.futures`' pool.
+    They are daemons: a guest that spins does not keep Python from ending, as it would in `concurrent.futures`' pool. And
+    a thread that is about to be free takes the call that the end of its last one brought about, waking nobody: a chain
+    of tasks stays in one thread.
     """
 
     def __init__(self, slots: int | None = None) -> None:
@@ -53,6 +55,7 @@ class ThreadExecutor:
         self._idle = 0
         self._closed = False
         self._lock = threading.Lock()
+        self._own = _Own()
 
     def submit(
         self,
@@ -63,6 +66,9 @@ class ThreadExecutor:
     ) -> Future[Any]:
         """Call `fn(*args)` in a thread."""
         future: Future[Any] = Future()
+        if self._own.ending and self._own.following is None and not self._closed:
+            self._own.following = (future, fn, args)
+            return future
         with self._lock:
             if self._closed:
                 raise RuntimeError("this executor was closed")
@@ -87,9 +93,11 @@ class ThreadExecutor:
         return thread
 
     def _work(self) -> None:
+        own = self._own
         while (call := self._calls.get()) is not None:
-            _answer(*call)
-            del call  # a waiting thread keeps no result
+            while call is not None:
+                _answer(*call, own)
+                call, own.following = own.following, None
             with self._lock:
                 self._idle += 1
 
@@ -124,7 +132,7 @@ class InlineExecutor:
     ) -> Future[Any]:
         """Call `fn(*args)` now."""
         future: Future[Any] = Future()
-        _answer(future, fn, args)
+        _answer(future, fn, args, _Own())
         return future
 
     def close(self) -> None:
@@ -134,13 +142,32 @@ class InlineExecutor:
 _Call = tuple["Future[Any]", "Callable[..., Any]", tuple[Any, ...]]
 
 
-def _answer(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+class _Own(threading.local):
+    """What a thread of a pool knows of itself.
+
+    Attributes:
+        ending: True while it tells that its call has ended, and so is about to be free.
+        following: What it will call next.
+    """
+
+    ending = False
+    following: _Call | None = None
+
+
+def _answer(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], own: _Own) -> None:
     """Call a function for a future that waits for it, unless it was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
+    result, error = None, None
     try:
         result = fn(*args)
-    except BaseException as error:  # noqa: BLE001 - a future carries whatever was raised
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+    except BaseException as raised:  # noqa: BLE001 - a future carries whatever was raised
+        error = raised
+    own.ending = True
+    try:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+    finally:
+        own.ending = False

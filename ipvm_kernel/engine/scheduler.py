@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 TICK: Final = 0.05
 """Seconds between two looks at whether somebody wants the run to stop."""
 
+_BREATH: Final = 0.001  # seconds between two looks of an observer who is faster than the work: waking him costs as much
 _AGAIN: Final = 0.01  # seconds between two tries to claim a task that another kernel is running
 _AHEAD: Final = 2  # calls that wait at the executor for each of its slots
 _UNSEEN: Final = 32  # answers for each slot that the observer has not taken yet, at most
@@ -74,6 +75,7 @@ class Scheduler:
         self._ended = threading.Condition(threading.RLock())  # its lock guards all of the above
         self._advancing = False
         self._closed = False
+        self._looked = 0.0
 
     # --- the observer -------------------------------------------------------------------------------------------------
 
@@ -92,11 +94,14 @@ class Scheduler:
     def _next(self) -> Answer:
         """Return the next answer, as soon as it can be had."""
         while True:
+            if self._out.empty() and (rest := self._looked + _BREATH - time.monotonic()) > 0:
+                time.sleep(rest)
             try:
                 found = self._out.get(timeout=_AGAIN if self._later else TICK)
             except queue.Empty:
                 self._advance()
                 continue
+            self._looked = time.monotonic()
             if self._ready or self._later:
                 self._advance()
             if isinstance(found, Answer):

@@ -57,7 +57,7 @@ class Instruction(Node, frozen=True, kw_only=True):
         try:
             check_nonce(made.nnc)
         except Malformed as error:
-            raise Malformed(f"not an Instruction: {error.message} - at `$.nnc`") from None
+            raise within(".nnc", error) from None
         return made
 
     @property
@@ -81,6 +81,12 @@ class Instruction(Node, frozen=True, kw_only=True):
     def module(self) -> CID | None:
         """The CID that `rsc` names, or None."""
         return CID.from_canonical(self.rsc.removeprefix("ipfs://")) if self.rsc.startswith("ipfs://") else None
+
+
+def within(place: str, error: Malformed) -> Malformed:
+    """Return an error about a part of a value with the path to that part: "... - at `$.tasks[0].run.nnc`"."""
+    what, found, path = error.message.rpartition("`$")
+    return Malformed(f"{what}`${place}{path}" if found else f"{error.message} - at `${place}`")
 
 
 def check_nonce(nonce: object) -> None:

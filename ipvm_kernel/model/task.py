@@ -5,13 +5,21 @@ Source: UCAN Invocation 0.2 as Homestar 0.3.0 speaks it. (UCAN Invocation 1.0 ca
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ipvm_kernel.errors import Malformed
-from ipvm_kernel.ipld import CID, Ipld, Node
-from ipvm_kernel.model.instruction import Instruction
+from ipvm_kernel.ipld import CID, Block, Ipld, Node, encode
+from ipvm_kernel.model.instruction import Instruction, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The DAG-CBOR of a task is put together around that of its instruction, which is there already. Short keys come first.
+_PRF, _RUN, _META, _CAUSE, _TASK = b"\xa4\x63prf", b"\x63run", b"\x64meta", b"\x65cause", b"\xa1\x64task"
+_NO_CONTAINERS: Final = bytes(byte for byte in range(256) if not 0x80 <= byte < 0xC0)  # heads of no list and no map
+_SHALLOW, _SHORT = 120, 16_384
 
 
 class Task(Node, frozen=True, kw_only=True):
@@ -45,15 +53,32 @@ class Task(Node, frozen=True, kw_only=True):
             try:
                 instruction = Instruction.from_ipld(run)
             except Malformed as error:
-                raise Malformed(error.message.replace("`$", "`$.run")) from None
+                raise within(".run", error) from None
             outer = _Surroundings.from_ipld(rest)
             return cls(run=instruction, cause=outer.cause, meta=outer.meta, prf=outer.prf)
         return super().from_ipld(value)
 
     @property
+    def data(self) -> bytes:
+        """The DAG-CBOR of the wire form."""
+        prf = encode(self.prf) if self.prf else b"\x80"
+        meta = encode(self.meta) if self.meta else b"\xa0"
+        data = b"".join((_PRF, prf, _RUN, self.run.block.data, _META, meta, _CAUSE, encode(self.cause)))
+        if len(data) > _SHORT or len(data.translate(None, _NO_CONTAINERS)) > _SHALLOW:
+            return encode(self.to_ipld())  # which looks how deep it is
+        return data
+
+    @property
+    def block(self) -> Block:
+        """The block of the wire form, made once."""
+        return _once(self, "block", lambda: self.data)
+
+    @property
     def invocation(self) -> Invocation:
         """The invocation of this task; its CID is what a receipt calls `ran`."""
-        return Invocation(task=self)
+        made = Invocation(task=self)
+        made.__dict__["block"] = _once(self, "invocation", lambda: _TASK + self.data)
+        return made
 
 
 class _Surroundings(Node, frozen=True, kw_only=True):
@@ -68,3 +93,13 @@ class Invocation(Node, frozen=True, kw_only=True):
     """A task that is meant to be run."""
 
     task: Task
+
+
+def _once(node: Node, name: str, data: Callable[[], bytes]) -> Block:
+    """Return a block that a node keeps under a name, made when it is first asked for."""
+    kept = node.__dict__
+    found: Block | None = kept.get(name)
+    if found is None:
+        made = data()
+        kept[name] = found = Block(CID.of(made), made)
+    return found

@@ -12,7 +12,7 @@ from typing import Final
 
 from ipvm_kernel.errors import BadCID, BadWorkflow, Malformed
 from ipvm_kernel.ipld import CID, Ipld
-from ipvm_kernel.model.instruction import Instruction
+from ipvm_kernel.model.instruction import Instruction, within
 from ipvm_kernel.model.promise import Promise
 from ipvm_kernel.printable import printable
 
@@ -48,7 +48,7 @@ def fill(value: Ipld) -> Ipld:
             try:
                 filled[name] = Instruction.from_ipld(run).cid
             except Malformed as error:
-                raise Malformed(error.message.replace("`$", f"`$.tasks[{index}].run")) from None
+                raise within(f".tasks[{index}].run", error) from None
     return {**value, "tasks": done}  # type: ignore[dict-item]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
-from ipvm_kernel.ipld import CID, Ipld, Node, dagjson, decode
+from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
+from ipvm_kernel.model.instruction import within
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill
 from ipvm_kernel.printable import printable
@@ -27,6 +28,16 @@ class Workflow(Node, frozen=True, kw_only=True):
     """
 
     tasks: tuple[Task, ...]
+
+    @property
+    def block(self) -> Block:
+        """The block of the wire form, made once, of what the tasks have already."""
+        kept = self.__dict__
+        block: Block | None = kept.get("block")
+        if block is None:
+            data = b"".join((b"\xa1\x65tasks", _list_head(len(self.tasks)), *(task.data for task in self.tasks)))
+            kept["block"] = block = Block(CID.of(data), data)
+        return block
 
     @classmethod
     def of(cls, tasks: Iterable[Task]) -> Workflow:
@@ -49,7 +60,7 @@ class Workflow(Node, frozen=True, kw_only=True):
             try:
                 made.append(Task.from_ipld(task))
             except Malformed as error:
-                raise Malformed(error.message.replace("`$", f"`$.tasks[{index}]")) from None
+                raise within(f".tasks[{index}]", error) from None
         return cls(tasks=tuple(made)).checked()
 
     @classmethod
@@ -119,3 +130,11 @@ class Workflow(Node, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+
+def _list_head(count: int) -> bytes:
+    """Return how the DAG-CBOR of a list of so many items begins (RFC 8949 section 3)."""
+    if count < 24:
+        return bytes([0x80 | count])
+    width = next(width for width in (1, 2, 4) if count < 1 << 8 * width)
+    return bytes([0x97 + width.bit_length()]) + count.to_bytes(width, "big")

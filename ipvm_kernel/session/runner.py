@@ -21,7 +21,7 @@ from ipvm_kernel.store import RunRecord
 from ipvm_kernel.wasm.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from ipvm_kernel.engine.ops import Op
     from ipvm_kernel.ipld import CID
@@ -74,7 +74,7 @@ class Runner:
         name: str = "",
         executor: Executor | None = None,
         limits: Limits | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Generator[Answer, None, None]:
         """Plan, run, remember, and make what was acknowledged durable."""
         made = plan(tasks, self._store, wanted=wanted, rerun=rerun)
         progress.total = len(made.replays) + len(made.runs)

@@ -28,7 +28,7 @@ from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from ipvm_kernel.engine.executors import Executor
     from ipvm_kernel.provenance import Why
@@ -260,7 +260,7 @@ class Session:
         again = set(tasks) if rerun is True else set(rerun or ())
         stopper, progress = Stopper(), Progress(len(tasks))
 
-        def stream() -> Iterator[Answer]:
+        def stream() -> Generator[Answer, None, None]:
             yield from self._runner.stream(
                 tasks, None, again, stopper, progress, workflow=workflow, name=name, executor=executor, limits=limits
             )

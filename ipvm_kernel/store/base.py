@@ -264,6 +264,25 @@ class Store(Protocol):
         """Make everything durable and let go of the files."""
 
 
+def merged(candidates: Iterable[OnFile]) -> list[OnFile]:
+    """Return receipts for one instruction, each once, with the best that is known of it.
+
+    A receipt that was brought here and is then made here too is our own from then on.
+    """
+    found: dict[CID, OnFile] = {}
+    for one in candidates:
+        other = found.setdefault(one.cid, one)
+        if other is not one:
+            found[one.cid] = msgspec.structs.replace(
+                other,
+                own=other.own or one.own,
+                admitted=other.admitted or one.admitted,
+                filed=min(other.filed, one.filed),
+                kept=other.kept or one.kept,
+            )
+    return list(found.values())
+
+
 def choose(candidates: Iterable[OnFile]) -> OnFile | None:
     """Return the receipt that answers for an instruction (RULES 3): our own earliest, else the earliest admitted.
 
@@ -271,10 +290,9 @@ def choose(candidates: Iterable[OnFile]) -> OnFile | None:
     True
     """
     found = list(candidates)
-    if len(found) == 1:
-        return found[0]
-    ranked = sorted(found, key=lambda found: (not (found.own and found.admitted), not found.admitted, found.filed))
-    return ranked[0] if ranked else None
+    if len(found) > 1:
+        found = sorted(merged(found), key=lambda one: (not (one.own and one.admitted), not one.admitted, one.filed))
+    return found[0] if found else None
 
 
 def blocks_of(filing: Filing) -> tuple[Block, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.store.base import Entry, Filing, OnFile, RunRecord, Usage, blocks_of, choose, not_here
+from ipvm_kernel.store.base import Entry, Filing, OnFile, RunRecord, Usage, blocks_of, choose, merged, not_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,9 +76,7 @@ class MemoryStore:
             entry.instruction, receipt.cid, receipt.ran, filing.own, filing.admitted, entry.at, entry.seconds, receipt
         )
         with self._lock:
-            others = self._receipts.setdefault(entry.instruction, [])
-            if all(other.cid != found.cid for other in others):
-                others.append(found)
+            self._receipts[entry.instruction] = merged([*self._receipts.get(entry.instruction, ()), found])
             if filing.key is not None and filing.admitted:
                 self._outcomes.setdefault(filing.key, found)
             self._journal.append(entry)

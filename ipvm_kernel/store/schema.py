@@ -170,7 +170,11 @@ def connect_read_only(path: Path) -> apsw.Connection:
     return connection
 
 
-_PROBE: Final = "SELECT id, cid, size, place, role, used, data FROM block JOIN receipt USING (cid) JOIN outcome ON receipt = id WHERE 0"
+_PROBE: Final = (
+    "SELECT b.id, b.cid, b.size, b.place, b.role, b.used, b.data, r.id, r.instruction, r.ran, r.own, r.admitted, r.filed, "
+    "r.seconds, o.key, run.id, entry.id, pin.name FROM block b, receipt r, outcome o, run, entry, pin "
+    "WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
+)
 
 
 class explained:  # noqa: N801 - it is used as a word before a block

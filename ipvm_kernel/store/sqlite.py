@@ -20,7 +20,7 @@ from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Receipt
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.base import Claim, Filing, OnFile, Role, Usage, blocks_of, choose, not_here
+from ipvm_kernel.store.base import Claim, Filing, OnFile, Role, Usage, blocks_of, choose, merged, not_here
 from ipvm_kernel.store.claims import Claims
 from ipvm_kernel.store.disk import FILE_BYTES, Disk
 from ipvm_kernel.store.journal import Journal
@@ -192,12 +192,12 @@ class SqliteStore(Journal):
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
         """Return the receipt on file for each instruction that has one, in one look-up for many."""
         wanted = list(instructions)
-        candidates: dict[CID, dict[CID, OnFile]] = {}
+        candidates: dict[CID, list[OnFile]] = {}
         with self._writer.lock:
             batches = [batch.by_instruction for batch in self._writer.batches() if batch.by_instruction]
             for cid in wanted if batches else ():
-                for waiting in [found for batch in batches for found in batch.get(cid, ())]:
-                    candidates.setdefault(cid, {}).setdefault(waiting.cid, waiting)
+                if waiting := [found for batch in batches for found in batch.get(cid, ())]:
+                    candidates[cid] = waiting
         now = int(time.time())
         while wanted:
             count = next((count for count in sql.ASKED if count >= len(wanted)), sql.ASKED[-1])
@@ -206,9 +206,9 @@ class SqliteStore(Journal):
             asked += asked[:1] * (count - len(asked))
             for row in self._disk.rows(sql.ON_FILE[count], tuple(asked)):
                 found = self._on_file(row)
-                candidates.setdefault(found.instruction, {}).setdefault(found.cid, found)
+                candidates.setdefault(found.instruction, []).append(found)
                 self._disk.touched[found.cid] = now
-        return {cid: best for cid, found in candidates.items() if (best := choose(found.values())) is not None}
+        return {cid: best for cid, found in candidates.items() if (best := choose(found)) is not None}
 
     def _on_file(self, row: tuple[Any, ...]) -> OnFile:
         instruction, raw, ran, own, admitted, filed, seconds, place, data = row
@@ -247,12 +247,10 @@ class SqliteStore(Journal):
     def receipts_of(self, instruction: CID) -> list[OnFile]:
         """Return every receipt for an instruction, the chosen one first."""
         with self._writer.lock:
-            waiting = [found for batch in self._writer.batches() for found in batch.by_instruction.get(instruction, ())]
-        found = {other.cid: other for other in waiting}
-        for row in self._disk.rows(sql.ON_FILE[1], (instruction.bytes,)):
-            found.setdefault((other := self._on_file(row)).cid, other)
-        first = choose(found.values())
-        return sorted(found.values(), key=lambda other: other is not first)
+            found = [found for batch in self._writer.batches() for found in batch.by_instruction.get(instruction, ())]
+        found = merged([*found, *map(self._on_file, self._disk.rows(sql.ON_FILE[1], (instruction.bytes,)))])
+        first = choose(found)
+        return sorted(found, key=lambda other: other is not first)
 
     def forget(self, instructions: Iterable[CID]) -> int:
         """Take the receipts of some instructions off file."""
@@ -342,5 +340,4 @@ class _CommittedClaim:
         self._claim, self._writer = claim, writer
 
     def release(self) -> None:
-        if not self._writer.hold(self._claim):
-            self._claim.release()
+        self._writer.hold(self._claim)

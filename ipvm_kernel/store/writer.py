@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS: Final = 256
 BATCH_SECONDS: Final = 0.05
-WAITING_BYTES: Final = 64 << 20
+WAITING_BYTES: Final = 32 << 20
 """Whoever puts more than this ahead of the disk waits for it."""
 
 _TICK: Final = 0.2  # a waiting main thread looks up this often, so that Ctrl-C is heard
@@ -88,6 +88,7 @@ class Writer:
         self._wanted = 0
         self._first = 0.0
         self._stopping = False
+        self._free: list[Claim] = []  # claims whose receipts are on disk
         self._thread: threading.Thread | None = None
 
     def batches(self) -> list[Batch]:
@@ -110,14 +111,17 @@ class Writer:
         while self.open.size > WAITING_BYTES and self.error is None and threading.current_thread() is not self._thread:
             self._changed.wait(_TICK)
 
-    def hold(self, claim: Claim) -> bool:
-        """Release a claim once what was gathered before is on disk. Return False if nothing is on its way there."""
+    def hold(self, claim: Claim) -> None:
+        """Release a claim once what was gathered before is on disk."""
         with self.lock:
+            free, self._free = self._free, []
             waiting = self.open if self.open.rows else self.leaving
             if waiting is None or self.error is not None or self._stopping:
-                return False
-            waiting.claims.append(claim)
-            return True
+                free.append(claim)
+            else:
+                waiting.claims.append(claim)
+        for one in free:
+            one.release()
 
     def sync(self) -> None:
         """Return once everything gathered so far is on disk.
@@ -175,7 +179,12 @@ class Writer:
                 self.leaving = None
                 self._written += 1
                 self._changed.notify_all()
-            batch.let_go()
+                # Letting go takes a call to the system for each. While work goes on, whoever does it does that on his
+                # way, in `hold`: from here each call would take the interpreter's lock away from him.
+                self._free += batch.claims
+                free, self._free = ([], self._free) if self._first else (self._free, [])
+            for claim in free:
+                claim.release()
 
     def _due(self) -> bool:
         """Return True if there is something to write now."""

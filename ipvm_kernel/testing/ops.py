@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 import pytest
@@ -14,11 +14,20 @@ from ipvm_kernel.wasm.limits import Kind, Limits
 from ipvm_kernel.wasm.stop import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ipvm_kernel.engine.ops import Op
 
-_NONSENSE = (None, 1, "text", b"", [], {}, {"func": 1}, {"args": []}, {"func": "f", "args": "no list"}, [[[[]]]])
+_NONSENSE: Final[tuple[Any, ...]] = (
+    None,
+    1,
+    "text",
+    b"",
+    [],
+    {},
+    {"func": 1},
+    {"args": []},
+    {"func": "f", "args": "no list"},
+    [[[[]]]],
+)
 
 
 class OpContract:
@@ -94,5 +103,3 @@ class OpContract:
 
 def _no_promise(promise: object) -> Awaited:
     raise AssertionError(f"the instruction of an OpContract awaits {promise}, which nobody answers")
-
-

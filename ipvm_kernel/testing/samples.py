@@ -21,7 +21,9 @@ def task(*args: Ipld, func: str = "f", meta: dict[str, Any] | None = None, nnc: 
     return Task(run=run, meta=meta or {})
 
 
-def filing(of: Task, value: Ipld = 1, *, keyed: bool = True, run: int | None = None, at: float = 0.0, **about: Any) -> Filing:
+def filing(
+    of: Task, value: Ipld = 1, *, keyed: bool = True, run: int | None = None, at: float = 0.0, **about: Any
+) -> Filing:
     """Return a receipt for a task, ready to be put on file.
 
     Args:
@@ -34,7 +36,13 @@ def filing(of: Task, value: Ipld = 1, *, keyed: bool = True, run: int | None = N
     """
     receipt = Receipt(ran=of.invocation.cid, out=Outcome("ok", value), meta={"op": of.run.func})
     entry = Entry(
-        instruction=of.run.cid, func=of.run.func, rsc=of.run.rsc, how="computed", receipt=receipt.cid, run=run, seconds=0.25
+        instruction=of.run.cid,
+        func=of.run.func,
+        rsc=of.run.rsc,
+        how="computed",
+        receipt=receipt.cid,
+        run=run,
+        seconds=0.25,
     )
     if at:
         entry.at = at

@@ -45,7 +45,7 @@ class StoreContract:
         opened.close()
 
     @pytest.fixture
-    def other(self, store: Store, tmp_path: Path) -> Iterator[Store]:
+    def other(self, store: Store, tmp_path: Path) -> Iterator[Store]:  # noqa: ARG002 - it is opened before this one
         """Give a second way to the same store: opened once more, or opened again after it was closed."""
         if not self.shared:
             pytest.skip("this store is not shared")
@@ -186,7 +186,7 @@ class StoreContract:
             ("second", True, True),
             ("first", True, True),
         ]
-        assert [one.cid for one in store.receipts_of(first.task.run.cid)][0] == first.receipt.cid
+        assert store.receipts_of(first.task.run.cid)[0].cid == first.receipt.cid
         assert len(store.receipts_of(first.task.run.cid)) == 4
 
     def test_filing_twice(self, store: Store) -> None:
@@ -261,7 +261,9 @@ class StoreContract:
         for n in range(5):
             store.file(filing(task(n, func="even" if n % 2 == 0 else "odd"), n, run=ident if n < 3 else None))
         failed = task(9, func="bad").run
-        store.note(Entry(instruction=failed.cid, func="bad", rsc=failed.rsc, how="failed", log="oh\ud800", error="limit: x"))
+        store.note(
+            Entry(instruction=failed.cid, func="bad", rsc=failed.rsc, how="failed", log="oh\ud800", error="limit: x")
+        )
 
         assert [entry.func for entry in store.journal()] == ["bad", "even", "odd", "even", "odd", "even"]
         assert [entry.func for entry in store.journal(limit=2)] == ["bad", "even"]

@@ -17,6 +17,7 @@ import msgspec
 
 from ipvm_kernel.errors import BadArgument
 from ipvm_kernel.printable import plural, printable
+from ipvm_kernel.wasm.wire import placed
 
 
 class Buffer(msgspec.Struct, frozen=True):
@@ -52,39 +53,51 @@ class Table(msgspec.Struct, frozen=True):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict a row."""
         names = list(self.columns)
-        lists = [_as_list(plain_data(column)) for column in self.columns.values()]
+        lists = [_as_list(name, column) for name, column in self.columns.items()]
         return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
+# The types of numbers, as numpy and `memoryview` name them, in the codes of `array.array`.
 _NUMPY_CODES: Final = {
     "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q", "f4": "f", "f8": "d", "b1": "?",
 }  # fmt: skip
-_VIEW_CODES: Final = {"b": "b", "B": "B", "c": "B", "h": "h", "H": "H", "i": "i", "I": "I", "l": "", "L": "", "q": "q", "Q": "Q",
-                      "f": "f", "d": "d", "?": "?"}  # fmt: skip
+_VIEW_KINDS: Final = (
+    dict.fromkeys("bhilqn", "i") | dict.fromkeys("BHILQNc", "u") | dict.fromkeys("fd", "f") | {"?": "b"}
+)
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, range})
+_PACKAGES: Final = frozenset({"numpy", "pandas", "pyarrow", "PIL"})
 
 
 def plain_data(value: Any) -> Any:
     """Return `value` as plain Python, bytes, a `Buffer`, a `Column`, a `Table`, or itself if it is none of these."""
+    if type(value) in _PLAIN:
+        return value
     match value:
-        case None | bool() | str() | bytes() | Buffer() | Array() | Column() | Table():
-            return value
-        case bytearray():
+        case enum.Enum():
+            return plain_data(value.value)
+        case str():
+            return str.__str__(value)
+        case bytes() | bytearray():
             return bytes(value)
+        case int():
+            return int(value)
+        case float():
+            return float(value)  # of numpy too, whose float64 is a float
+        case Buffer() | Array() | Column() | Table() | list() | tuple() | dict():
+            return value
         case memoryview() | array():
             return _from_view(memoryview(value))
-        case enum.Enum():
-            return value.value
-        case int() | float() | list() | tuple() | dict() | range():
-            return value
-    package = type(value).__module__.partition(".")[0]
-    if package == "numpy":
-        return _from_numpy(value)
-    if package == "pandas":
-        return _from_pandas(value)
-    if package == "pyarrow" and hasattr(value, "to_pandas"):
-        return _from_arrow(value)
-    if package == "PIL" and hasattr(value, "save"):
-        return _png(value)
+    names = {base.__name__ for base in type(value).__mro__}
+    match next((p for base in type(value).__mro__ if (p := base.__module__.partition(".")[0]) in _PACKAGES), None):
+        case "numpy":
+            return _from_numpy(value, names)
+        case "pandas":
+            return _from_pandas(value, names)
+        case "pyarrow":
+            return _from_arrow(value)
+        case "PIL" if hasattr(value, "save"):
+            return _png(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return value
@@ -95,62 +108,96 @@ def _from_view(view: memoryview) -> Any:
         raise BadArgument(f"expected one dimension, found a buffer of shape {view.shape}: flatten it first")
     if view.format in ("B", "c"):
         return view.tobytes()
-    code = _VIEW_CODES.get(view.format.lstrip("@=<"), None)
+    kind = _VIEW_KINDS.get(view.format.lstrip("@=<" if sys.byteorder == "little" else "<"))
+    code = _NUMPY_CODES.get(f"{kind}{view.itemsize}")
     if code is None:
         raise BadArgument(f"a buffer of format {printable(view.format, limit=20)!r} has no WIT type")
-    return Buffer(code or ("q" if view.format.islower() else "Q"), view.tobytes())
+    return Buffer(code, view.tobytes())
 
 
-def _from_numpy(value: Any) -> Any:
-    if not hasattr(value, "__len__") or getattr(value, "shape", None) == ():
-        return value.item()  # a numpy scalar
+def _from_numpy(value: Any, names: set[str]) -> Any:
+    if "ndarray" not in names:  # a scalar of numpy, or something that has no WIT type
+        return value.item() if getattr(getattr(value, "dtype", None), "kind", "") in {"i", "u", "f", "b"} else value
+    if "MaskedArray" in names:
+        gaps = value.mask
+        if gaps.any() if hasattr(gaps, "any") else gaps:
+            return _column(value.tolist(), value.mask.tolist()) if value.ndim == 1 else value.tolist()
+        value = value.data
+    if value.ndim == 0:
+        return plain_data(value[()])
     kind = value.dtype
-    if kind.kind in "OUS":
+    if kind.kind in "OUST":
         return value.tolist()
-    if kind.kind not in "iufb" or f"{kind.kind}{kind.itemsize}" not in _NUMPY_CODES:
+    if kind.str[1:] == "f2":
+        value = value.astype("<f4")  # which holds all of them
+    code = _NUMPY_CODES.get(value.dtype.str[1:])
+    if code is None:
         raise BadArgument(f"a numpy array of {kind} has no WIT type: convert it, with .astype('float64') say")
     if value.ndim != 1:
         return [plain_data(row) for row in value]  # a list of lists, if the type asks for that
-    if kind.byteorder == ">" or (kind.byteorder == "=" and sys.byteorder == "big"):
-        value = value.astype(kind.newbyteorder("<"))
-    return Buffer(_NUMPY_CODES[f"{kind.kind}{kind.itemsize}"], value.tobytes())
+    if value.dtype.str[0] == ">":
+        value = value.astype(value.dtype.newbyteorder("<"))
+    return Buffer(code, value.tobytes())
 
 
-def _from_pandas(value: Any) -> Any:
-    name = type(value).__name__
-    if name == "DataFrame":
-        return Table({str(column): value[column] for column in value.columns})
-    if name in {"NAType", "NaTType"}:
+def _from_pandas(value: Any, names: set[str]) -> Any:
+    if "DataFrame" in names:
+        return _table([str(name) for name in value.columns], [value.iloc[:, i] for i in range(value.shape[1])])
+    if not names.isdisjoint({"NAType", "NaTType"}):
         return None
+    if "MultiIndex" in names:
+        return value.tolist()
     if not hasattr(value, "isna"):
         return value.isoformat() if hasattr(value, "isoformat") else value
-    missing = value.isna()
-    if bool(missing.any()):
-        flags = [bool(flag) for flag in missing]
-        values = [None if gone else plain_data(item) for item, gone in zip(value.tolist(), flags, strict=True)]
-        return Column(values, [i for i, gone in enumerate(flags) if gone])
+    gaps = value.isna()
+    if bool(gaps.any()):
+        return _column(value.tolist(), gaps.tolist())
     if str(value.dtype) in {"object", "category", "string", "str"}:
         return [plain_data(item) for item in value.tolist()]
     return plain_data(value.to_numpy())
 
 
 def _from_arrow(value: Any) -> Any:
+    if hasattr(value, "column_names"):
+        return _table(list(value.column_names), list(value.columns))
+    if hasattr(value, "as_py"):
+        return value.as_py()  # a scalar
     if getattr(value, "null_count", 0):
         values = value.to_pylist()
-        return Column(values, [i for i, item in enumerate(values) if item is None])
-    if hasattr(value, "column_names"):
-        return Table({name: value[name] for name in value.column_names})
-    return plain_data(value.to_numpy(zero_copy_only=False)) if hasattr(value, "to_numpy") else value.to_pylist()
+        return _column(values, [item is None for item in values])
+    return plain_data(value.to_numpy(zero_copy_only=False)) if hasattr(value, "null_count") else value
+
+
+def _column(values: list[Any], gaps: list[bool]) -> Column:
+    """Return a column whose missing values are None, and which knows where they are."""
+    return Column(
+        [None if gone else plain_data(item) for item, gone in zip(values, gaps, strict=True)],
+        [i for i, gone in enumerate(gaps) if gone],
+    )
+
+
+def _table(names: list[str], columns: list[Any]) -> Table:
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise BadArgument(f"a table with two columns called {printable(twice, limit=60)!r}: rename one of them")
+    return Table(dict(zip(names, columns, strict=True)))
 
 
 def _png(image: Any) -> bytes:
     """Return the PNG of a PIL image, which is the same for the same pixels and the same Pillow."""
     file = io.BytesIO()
-    image.save(file, format="PNG")
+    try:
+        image.save(file, format="PNG")
+    except (OSError, ValueError) as error:
+        raise BadArgument(f"a picture that PNG cannot hold: {error}. Convert it, with .convert('RGB') say") from None
     return file.getvalue()
 
 
-def _as_list(data: Any) -> list[Any]:
+def _as_list(name: str, column: Any) -> list[Any]:
+    try:
+        data = plain_data(column)
+    except BadArgument as error:
+        raise placed(f"the column {printable(name, limit=60)!r}", error) from None
     match data:
         case Column(values=values):
             return values
@@ -171,10 +218,11 @@ def numbers(buffer: Buffer) -> list[Any]:
     return values.tolist()
 
 
-def missing(column: Column, name: str) -> BadArgument:
-    """Return the error that says where values are missing and what can be done."""
+def missing(column: Column, numbers: bool) -> BadArgument:
+    """Return the error that says where values are missing and what can be done: `numbers` may be sent as NaN."""
     where = ", ".join(map(str, column.missing[:5])) + (", …" if len(column.missing) > 5 else "")
+    ways = "pass ipvm.array(x) to send them as NaN" if numbers else "fill them with .fillna(...)"
     return BadArgument(
-        f"{name}: {plural(len(column.missing), 'value is', 'values are')} missing, at position {where} of "
-        f"{len(column.values):,}. Drop them with .dropna(), or pass ipvm.array(x) to send them as NaN"
+        f"{plural(len(column.missing), 'value is', 'values are')} missing, at position {where} of "
+        f"{len(column.values):,}: drop them with .dropna(), or {ways}"
     )

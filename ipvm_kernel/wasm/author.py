@@ -10,30 +10,25 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import struct
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
 
 from ipvm_kernel.errors import BadArgument
-from ipvm_kernel.printable import printable
+from ipvm_kernel.model import Promise
+from ipvm_kernel.printable import plural, printable
 from ipvm_kernel.wasm import adapters
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.adapters import Array, Buffer, Column, Table, plain_data
 from ipvm_kernel.wasm.lifting import lift_scalars
-from ipvm_kernel.wasm.scalars import packed, shortest_f32
-from ipvm_kernel.wasm.wire import INLINE_SCALARS, sided, some
+from ipvm_kernel.wasm.literals import NUMBERS, described, integer, misfit, number, pack, recast, text
+from ipvm_kernel.wasm.scalars import packed
+from ipvm_kernel.wasm.wire import INLINE_SCALARS, keyed, placed, sided, some
 
 if TYPE_CHECKING:
     from ipvm_kernel.ipld import CID, Ipld
 
 INLINE_LITERAL: Final = 65_536
 """A literal of more bytes than this is a link to them (RULES 2)."""
-
-_EXACT_F64: Final = 1 << 53
-_CODES: Final = {
-    wit.BOOL: "?", wit.U8: "B", wit.S8: "b", wit.U16: "H", wit.S16: "h", wit.U32: "I", wit.S32: "i", wit.U64: "Q",
-    wit.S64: "q", wit.F32: "f", wit.F64: "d",
-}  # fmt: skip
 
 
 class Scope(Protocol):
@@ -60,40 +55,45 @@ def arguments(
         BadArgument: An argument is missing, unknown, given twice, or does not fit its type.
     """
     params = signature.params
-    if any(wit.opaque_in(param.type) for param in params):
-        found = next(opaque for param in params if (opaque := wit.opaque_in(param.type)))
-        raise BadArgument(f"{name}{signature} cannot be a task: {found} is no data")
+    label = printable(name, limit=80)
+    opaque = next(filter(None, map(wit.opaque_in, [*(param.type for param in params), signature.result])), None)
+    if opaque is not None:
+        raise BadArgument(f"{label}: {signature} cannot be a task, since {opaque} is no data")
+    usage = f"{label}({', '.join(map(str, params))})"
     if len(args) > len(params):
-        raise BadArgument(f"{name} takes {len(params)} arguments, found {len(args)}: {name}{_call(signature)}")
-    given: dict[str, Any] = dict(zip((param.name for param in params), args, strict=False))
-    known = {param.name for param in params}
+        raise BadArgument(f"{label} takes {plural(len(params), 'argument')}, found {len(args)}: {usage}")
+    names = [param.name for param in params]
+    given: dict[str, Any] = dict(zip(names, args, strict=False))
     for key, value in kwargs.items():
-        wire_name = key if key in known else key.replace("_", "-")
-        if wire_name not in known:
-            near = difflib.get_close_matches(wire_name, known, n=1)
-            hint = f" Did you mean {near[0].replace('-', '_')!r}?" if near else ""
-            raise BadArgument(f"{name} has no parameter {key!r}.{hint} {name}{_call(signature)}")
-        if wire_name in given:
-            raise BadArgument(f"{name} got {key!r} twice: {name}{_call(signature)}")
-        given[wire_name] = value
-    lacking = [param.name for param in params[: signature.required] if param.name not in given]
+        name = _spelled(key, names)
+        if name not in names:
+            raise BadArgument(f"{label} has no parameter {printable(key, limit=60)!r}.{_near(key, names)} {usage}")
+        if name in given:
+            raise BadArgument(f"{label} got {printable(key, limit=60)!r} twice: {usage}")
+        given[name] = value
+    lacking = [name for name in names[: signature.required] if name not in given]
     if lacking:
-        raise BadArgument(f"{name} needs {', '.join(map(repr, lacking))}: {name}{_call(signature)}")
-    wires: list[Ipld] = []
-    for param in params:
-        if param.name not in given:
-            wires.append(None)
-            continue
-        try:
-            wires.append(author(param.type, given[param.name], scope))
-        except BadArgument as error:
-            joint = "" if error.message[:1] in ".[" else ": "
-            raise BadArgument(f"{name}: {param.name}{joint}{error.message}") from None
-    return wires
+        raise BadArgument(f"{label} needs {', '.join(map(repr, lacking))}: {usage}")
+    return [_argument(label, param, given, scope) for param in params]
 
 
-def _call(signature: wit.Signature) -> str:
-    return f"({', '.join(map(str, signature.params))})"
+def _argument(label: str, param: wit.Field, given: dict[str, Any], scope: Scope) -> Ipld:
+    if param.name not in given:
+        return None
+    try:
+        return author(param.type, given[param.name], scope)
+    except BadArgument as error:
+        raise placed(label, placed(param.name, error)) from None
+
+
+def _spelled(key: str, names: Iterable[str]) -> str:
+    """Return a WIT name as it is among `names`, of which Python spells `add-one` add_one and `import` import_."""
+    return key if key in names else key.rstrip("_").replace("_", "-")
+
+
+def _near(key: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key.replace("_", "-"), names, n=1)
+    return f" Did you mean {near[0].replace('-', '_')!r}?" if near else ""
 
 
 def author(kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
@@ -106,6 +106,8 @@ def author(kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
     if reference is not None:
         return reference
     if isinstance(value, os.PathLike):
+        if not _is_bytes(kind):
+            raise BadArgument(f"expected {kind}, found a path, which means the bytes of its file")
         return scope.keep_file(value)
     value = plain_data(value)
     match kind:
@@ -113,20 +115,22 @@ def author(kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
             if type(value) is bool:
                 return value
         case wit.Int():
-            return _int(kind, value)
+            return integer(kind, value)
         case wit.Float():
-            return _float(kind, value)
+            return number(kind, value)
         case wit.Char():
             if isinstance(value, str) and len(value) == 1:
-                return _text(kind, value)
+                return text(kind, value)
         case wit.String():
             if isinstance(value, str):
-                return _text(kind, value)
+                return text(kind, value)
         case wit.List(element=element):
             return _list(kind, element, value, scope)
         case wit.Record(fields=fields):
             return _record(kind, fields, value, scope)
         case wit.Tuple(items=items):
+            if isinstance(value, Buffer):
+                value = adapters.numbers(value)
             if isinstance(value, list | tuple) and len(value) == len(items):
                 return [_part(f"[{i}]", t, v, scope) for i, (t, v) in enumerate(zip(items, value, strict=True))]
         case wit.Variant(cases=cases):
@@ -143,13 +147,18 @@ def author(kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
                         raise _unknown(kind, name, names)
                 return [name for name in names if name in value]
         case wit.Option(payload=payload):
-            return None if value is None else some(payload, author(payload, value, scope))
+            if isinstance(payload, wit.Option) and isinstance(value, dict) and tuple(value) == ("some",):
+                value = value["some"]  # as `plain` shows an option inside an option
+            elif value is None:
+                return None
+            return some(payload, author(payload, value, scope))
         case wit.Result(ok=ok, err=err):
             match value:
-                case ("ok", payload) | {"ok": payload}:
-                    return [1, None] if ok is None else sided(0, _part(".ok", ok, payload, scope))
-                case ("err", payload) | {"err": payload}:
-                    return [None, 1] if err is None else sided(1, _part(".err", err, payload, scope))
+                case ("ok" | "err" as side, payload):
+                    return _sided(side, ok if side == "ok" else err, payload, scope)
+                case dict() if tuple(value) in (("ok",), ("err",)):
+                    ((side, payload),) = value.items()
+                    return _sided(side, ok if side == "ok" else err, payload, scope)
                 case _:
                     pass
         case wit.Opaque():
@@ -159,65 +168,36 @@ def author(kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
     raise misfit(kind, value)
 
 
+def _is_bytes(kind: wit.AnyType) -> bool:
+    """Return True for a type that a file's bytes can be read as: text, numbers side by side, or an option of those."""
+    while isinstance(kind, wit.Option):
+        kind = kind.payload
+    return kind == wit.STRING or (isinstance(kind, wit.List) and wit.scalar(kind.element) is not None)
+
+
 def _part(place: str, kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
     try:
         return author(kind, value, scope)
     except BadArgument as error:
-        raise BadArgument(f"{place}{'' if error.message[:1] in '.[' else ': '}{error.message}") from None
+        raise placed(place, error) from None
 
 
-def _int(kind: wit.Int, value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if kind.low <= value <= kind.high:
-            return int(value)
-        raise BadArgument(f"expected {kind}, {kind.low} to {kind.high}, found {printable(str(value), limit=60)}")
-    if isinstance(value, float):
-        raise BadArgument(f"expected {kind}, found the float {value}: write int(...) or round(...)")
-    raise misfit(kind, value)
-
-
-def _float(kind: wit.Float, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise misfit(kind, value)
-    number = float(value)
-    if not math.isfinite(number):
-        raise BadArgument(
-            f"expected {kind}, found {number}, which no CID can name; inside a list of numbers it can be sent"
-        )
-    if isinstance(value, int) and abs(value) > _EXACT_F64 and int(number) != value:
-        raise BadArgument(f"expected {kind}, found the integer {value}, which no float holds exactly")
-    return _narrow(kind, number) if kind.bits == 32 else number
-
-
-def _narrow(kind: wit.Float, number: float) -> float:
-    try:
-        return shortest_f32(struct.unpack("<f", struct.pack("<f", number))[0])
-    except OverflowError:
-        raise BadArgument(f"expected {kind}, found {number}, which is beyond the largest f32") from None
-
-
-def _text(kind: wit.AnyType, value: str) -> str:
-    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-        raise BadArgument(
-            f"expected {kind}, found text with a lone surrogate at {_surrogate(value)}, which has no UTF-8"
-        )
-    return str(value)
-
-
-def _surrogate(value: str) -> int:
-    return next(i for i, c in enumerate(value) if "\ud800" <= c <= "\udfff")
+def _sided(side: str, kind: wit.AnyType | None, payload: Any, scope: Scope) -> Ipld:
+    if kind is not None:
+        return sided(int(side == "err"), _part(f".{side}", kind, payload, scope))
+    if payload is not None:
+        raise BadArgument(f".{side}: expected nothing, found {described(payload)}")
+    return [1, None] if side == "ok" else [None, 1]
 
 
 def _list(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> Ipld:
     if wit.scalar(element) is not None:
-        found = _scalars(kind, element, value, scope)
-        if found is not None:
-            return found
+        return _scalars(kind, element, value, scope)
     match value:
         case Column(values=values) if isinstance(element, wit.Option):
             value = values
         case Column():
-            raise adapters.missing(value, "this column")
+            raise adapters.missing(value, numbers=False)
         case Array(value=inner):
             return author(kind, inner, scope)
         case Buffer():
@@ -225,20 +205,25 @@ def _list(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> Ipl
         case Table() if isinstance(element, wit.Record):
             value = value.rows()
         case dict() if isinstance(element, wit.Tuple) and len(element.items) == 2:
-            value = list(value.items())
-        case str() | bytes() | dict() | set() | frozenset() | Table():
+            value = value.items()
+        case str() | bytes() | Mapping() | set() | frozenset() | Table():
             raise misfit(kind, value)
         case Iterable():
             pass
         case _:
             raise misfit(kind, value)
-    return [_part(f"[{i}]", element, item, scope) for i, item in enumerate(value)]
+    wires: list[Any] = [_part(f"[{i}]", element, item, scope) for i, item in enumerate(value)]
+    plainly = isinstance(element, wit.Tuple) and all(type(wire) is list for wire in wires)  # no handle, no link
+    if plainly and keyed(element, [wire[0] for wire in wires]):
+        named = dict(wires)
+        return named if Promise.of(named) is None else wires  # data is never control
+    return wires
 
 
 def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> Ipld:
-    """Return the wire form of a list of scalars, or None if one of its items is a handle and must be read by itself."""
+    """Return the wire form of a list of scalars. In it NaN and infinity pass, since the list travels as raw bytes then."""
     nan_is_meant = isinstance(value, Array)
-    if isinstance(value, Array):
+    if nan_is_meant:
         value = plain_data(value.value)
     match value:
         case bytes() if element == wit.U8:
@@ -246,18 +231,18 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
         case Column() if nan_is_meant and isinstance(element, wit.Float):
             data = packed(element, [math.nan if item is None else item for item in value.values])
         case Column():
-            raise adapters.missing(value, "this column")
+            raise adapters.missing(value, numbers=isinstance(element, wit.Float))
         case Buffer():
-            data = _recast(kind, element, value)
-        case str() | bytes() | dict() | set() | frozenset() | Table():
+            data = recast(kind, element, value)
+        case str() | bytes() | Mapping() | set() | frozenset() | Table():
             raise misfit(kind, value)
         case Iterable():
             items = list(value)
-            if not all(isinstance(item, bool | int | float) for item in items):
+            if not set(map(type, items)) <= NUMBERS:
                 items = [plain_data(item) for item in items]
-                if not all(isinstance(item, bool | int | float) for item in items):
-                    return _listed(kind, element, items, scope)
-            data = packed(element, [_number(element, item, i) for i, item in enumerate(items)])
+                if not set(map(type, items)) <= NUMBERS:
+                    return _mixed(kind, element, items, scope)
+            data = pack(element, items)
         case _:
             raise misfit(kind, value)
     if element == wit.U8 and len(data) > INLINE_LITERAL:
@@ -265,8 +250,8 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
     return lift_scalars(element, data, scope.keep)
 
 
-def _listed(kind: wit.List, element: wit.AnyType, items: list[Any], scope: Scope) -> Ipld:
-    """Return a list of scalars some of which are handles."""
+def _mixed(kind: wit.List, element: wit.AnyType, items: list[Any], scope: Scope) -> Ipld:
+    """Return the wire form of a list of scalars some of which are handles, or do not belong there."""
     wires = [_part(f"[{i}]", element, item, scope) for i, item in enumerate(items)]
     width = wit.scalar(element) or 1
     if len(wires) * width > INLINE_SCALARS:
@@ -274,44 +259,6 @@ def _listed(kind: wit.List, element: wit.AnyType, items: list[Any], scope: Scope
             f"expected {kind}: more than {INLINE_SCALARS // width:,} numbers cannot hold handles; gather them first"
         )
     return wires
-
-
-def _number(element: wit.AnyType, value: float, index: int) -> float:
-    """Return one number of a list; NaN and infinity pass, since the list travels as raw bytes then."""
-    try:
-        match element:
-            case wit.Bool():
-                if type(value) is bool:
-                    return value
-            case wit.Int():
-                return _int(element, value)
-            case wit.Float(bits=bits):
-                if isinstance(value, bool):
-                    raise misfit(element, value)
-                number: Any = value
-                if isinstance(number, float) and (bits == 64 or not math.isfinite(number)):
-                    return number
-                return _float(element, value)
-    except BadArgument as error:
-        raise BadArgument(f"[{index}]: {error.message}") from None
-    raise BadArgument(f"[{index}]: {misfit(element, value).message}")
-
-
-def _recast(kind: wit.List, element: wit.AnyType, buffer: Buffer) -> bytes:
-    """Return a buffer's numbers as the bytes of another scalar type, if none of them changes."""
-    if buffer.code == _CODES[element]:
-        return buffer.data
-    floats = buffer.code in "fd"
-    if buffer.code == "?" or element == wit.BOOL or (floats and isinstance(element, wit.Int)):
-        found = {"?": "bools", "f": "f32 numbers", "d": "f64 numbers"}.get(buffer.code, "integers")
-        raise BadArgument(f"expected {kind}, found an array of {found}: convert it, with .astype(...) say")
-    values = adapters.numbers(buffer)
-    if isinstance(element, wit.Float) and element.bits == 64:
-        if not floats and values and max(map(abs, values)) > _EXACT_F64:
-            index = next(i for i, v in enumerate(values) if abs(v) > _EXACT_F64)
-            raise BadArgument(f"[{index}]: expected f64, found the integer {values[index]}, which may lose digits")
-        return packed(element, values)
-    return packed(element, [_number(element, v, i) for i, v in enumerate(values)])
 
 
 def _record(kind: wit.Record, fields: tuple[wit.Field, ...], value: Any, scope: Scope) -> Ipld:
@@ -322,11 +269,13 @@ def _record(kind: wit.Record, fields: tuple[wit.Field, ...], value: Any, scope: 
     if not isinstance(value, Mapping):
         raise misfit(kind, value)
     given: dict[str, Any] = {}
-    known = {field.name for field in fields}
+    names = [field.name for field in fields]
     for key, item in value.items():
-        name = key if key in known else str(key).replace("_", "-")
-        if name not in known:
-            raise _unknown(kind, str(key), tuple(known))
+        name = _spelled(str(key), names)
+        if name not in names:
+            raise _unknown(kind, str(key), tuple(names))
+        if name in given:
+            raise BadArgument(f"expected {kind}, found {name!r} twice")
         given[name] = item
     lacking = [f.name for f in fields if f.name not in given and not isinstance(f.type, wit.Option)]
     if lacking:
@@ -348,7 +297,7 @@ def _variant(kind: wit.Variant, cases: tuple[wit.Case, ...], value: Any, scope: 
         if case.name == name:
             if case.payload is None:
                 if payload is not None:
-                    raise BadArgument(f".{name}: expected nothing, found {_described(payload)}")
+                    raise BadArgument(f".{name}: expected nothing, found {described(payload)}")
                 return {name: None}
             return {name: _part(f".{name}", case.payload, payload, scope)}
     raise _unknown(kind, str(name), tuple(case.name for case in cases))
@@ -358,35 +307,3 @@ def _unknown(kind: wit.AnyType, name: str, names: tuple[str, ...]) -> BadArgumen
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return BadArgument(f"expected {kind}, found {printable(name, limit=60)!r}.{hint}")
-
-
-_HINTS: Final[dict[tuple[str, str], str]] = {
-    ("list<u8>", "str"): ": encode it with .encode(), or pass ipvm.file(path) for a file",
-    ("string", "bytes"): ": decode it with .decode()",
-    ("bool", "int"): ": write True or False",
-}
-
-
-def misfit(kind: wit.AnyType, value: object) -> BadArgument:
-    """Return the error that says which type was expected and what was found."""
-    hint = _HINTS.get((str(kind), type(value).__name__), "")
-    return BadArgument(f"expected {kind}, found {_described(value)}{hint}")
-
-
-def _described(value: object) -> str:
-    match value:
-        case None:
-            return "None"
-        case bool() | int() | float() | str():
-            shown = printable(repr(value), limit=60)
-            return f"{type(value).__name__} {shown}"
-        case Column() | Buffer():
-            return "an array of numbers"
-        case Table():
-            return "a table"
-        case bytes():
-            return f"{len(value):,} bytes"
-        case list() | tuple() | dict() | set() | frozenset():
-            return f"a {type(value).__name__} of {len(value):,}"
-        case _:
-            return f"a {type(value).__module__}.{type(value).__qualname__}"

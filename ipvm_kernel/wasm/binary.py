@@ -31,15 +31,18 @@ _MEMORY_GROW: Final = 0x40
 _GROW_SEEN: Final = re.compile(rb"\x40\x80*\x00")
 _MULTI_MEMORY_BIT: Final = 0x40
 
-# How many LEB128 numbers follow an opcode, for those where some do (5.4.1 to 5.4.7).
+# What follows an opcode (5.4.1 to 5.4.7): how many LEB128 numbers, for those that have nothing else after them. GC, threads,
+# exceptions and stack switching are off in ipvm; their opcodes are not known here.
 _LEBS: Final = {
-    **dict.fromkeys((0x02, 0x03, 0x04, 0x06), 1),  # block, loop, if: a block type (signed, but one number)
-    **dict.fromkeys((0x07, 0x08, 0x09, 0x0C, 0x0D, 0x10, 0x12, 0x14, 0x15, 0x18), 1),
-    **dict.fromkeys((0x11, 0x13), 2),
-    **dict.fromkeys(range(0x20, 0x27), 1),
-    **dict.fromkeys((0x3F, _MEMORY_GROW, 0x41, 0x42, 0xD0, 0xD2), 1),
+    **dict.fromkeys((0x00, 0x01, 0x05, 0x0B, 0x0F, 0x1A, 0x1B, 0xD1, 0xD3, 0xD4), 0),
+    **dict.fromkeys(range(0x45, 0xC5), 0),  # arithmetic
+    **dict.fromkeys((0x0C, 0x0D, 0x10, 0x12, 0x14, 0x15), 1),
+    **dict.fromkeys((0x11, 0x13), 2),  # indirect calls
+    **dict.fromkeys(range(0x20, 0x27), 1),  # variables and tables
+    **dict.fromkeys((0x3F, _MEMORY_GROW, 0x41, 0x42, 0xD0, 0xD2, 0xD5, 0xD6), 1),
 }
-_LEBS_FC: Final = {8: 2, 9: 1, 10: 2, 11: 1, 12: 2, 13: 1, 14: 2, 15: 1, 16: 1, 17: 1}
+_LEBS_FC: Final = {**dict.fromkeys(range(8), 0), 8: 2, 9: 1, 10: 2, 11: 1, 12: 2, 13: 1, 14: 2, 15: 1, 16: 1, 17: 1}
+_TYPED_REFERENCES: Final = (0x63, 0x64)  # value types that are followed by a heap type
 
 
 def kind_of(data: bytes) -> Kind:
@@ -124,12 +127,16 @@ def _sections(data: bytes) -> Iterator[tuple[int, int, int]]:
         at = end
 
 
+def _broken(at: int) -> BadModule:
+    return BadModule(f"Wasm is cut short or broken: no number ends at byte {at}")
+
+
 def _leb(data: bytes, at: int) -> tuple[int, int]:
     """Return an unsigned LEB128 number and where it ends (5.2.2)."""
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise BadModule(f"Wasm is cut short or broken: no number ends at byte {at}")
+            raise _broken(at)
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
@@ -158,7 +165,7 @@ def _body_grows(data: bytes, start: int, end: int) -> bool:
 def _function_grows(data: bytes, at: int, stop: int) -> bool:
     groups, at = _leb(data, at)
     for _ in range(groups):  # locals: a count and a value type each
-        at = _skip(data, _skip(data, at))
+        at = _past_type(data, _skip(data, at))
     while at < stop:
         opcode = data[at]
         if opcode == _MEMORY_GROW:
@@ -173,10 +180,15 @@ def _function_grows(data: bytes, at: int, stop: int) -> bool:
 def _skip(data: bytes, at: int, count: int = 1) -> int:
     """Return where `count` LEB128 numbers end."""
     for _ in range(count):
-        while data[at] >= 0x80:
-            at += 1
-        at += 1
+        _, at = _leb(data, at)
     return at
+
+
+def _past_type(data: bytes, at: int) -> int:
+    """Return where a value type or block type ends (5.3.4, 5.4.1)."""
+    if at >= len(data):
+        raise _broken(at)
+    return _skip(data, at, 2 if data[at] in _TYPED_REFERENCES else 1)
 
 
 def _memarg(data: bytes, at: int) -> int:
@@ -191,28 +203,30 @@ def _past(data: bytes, opcode: int, at: int) -> int | None:
     if 0x28 <= opcode <= 0x3E:
         return _memarg(data, at)
     match opcode:
+        case 0x02 | 0x03 | 0x04:  # block, loop, if
+            return _past_type(data, at)
         case 0x0E:  # br_table: a vector of labels and a default
             count, at = _leb(data, at)
             return _skip(data, at, count + 1)
         case 0x1C:  # select with types
             count, at = _leb(data, at)
-            return at + count
+            for _ in range(count):
+                at = _past_type(data, at)
+            return at
         case 0x43:
             return at + 4
         case 0x44:
             return at + 8
         case 0xFC:
             sub, at = _leb(data, at)
-            return _skip(data, at, _LEBS_FC.get(sub, 0)) if sub <= 22 else None
+            return _skip(data, at, _LEBS_FC[sub]) if sub in _LEBS_FC else None
         case 0xFD:
             return _past_vector(data, at)
-        case 0xFB | 0xFE | 0x1F:  # GC, threads, exceptions: off in ipvm
-            return None
         case _:
-            return at
+            return None
 
 
-def _past_vector(data: bytes, at: int) -> int:
+def _past_vector(data: bytes, at: int) -> int | None:
     """Return where a vector instruction's immediates end (5.4.8)."""
     sub, at = _leb(data, at)
     if sub <= 11 or sub in (92, 93):
@@ -223,4 +237,4 @@ def _past_vector(data: bytes, at: int) -> int:
         return at + 1
     if 84 <= sub <= 91:
         return _memarg(data, at) + 1
-    return at
+    return at if sub < 256 else None  # relaxed SIMD is off

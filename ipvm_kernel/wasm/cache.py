@@ -10,8 +10,11 @@ import contextlib
 import hmac
 import os
 import secrets
+import shutil
 import stat
 import tempfile
+import time
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,8 @@ KEEP_BYTES: Final = 2 << 30
 """Compiled code above this much in all is dropped, the least recently used first."""
 
 _DIGEST_BYTES: Final = 32
+_UNFINISHED: Final = ".new-"
+_DAY: Final = 86_400.0
 
 
 class CodeCache:
@@ -30,32 +35,15 @@ class CodeCache:
 
     def __init__(self, folder: Path | None) -> None:
         """Open a folder, made if need be; None, or a folder that cannot be used, gives one that ends with the process."""
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
             if folder is None:
                 raise PermissionError
             self._folder = folder
-            self._prepare()
+            self._key = _prepare(folder)
         except OSError:
-            self._temporary = tempfile.TemporaryDirectory(prefix="ipvm-code-")
-            self._folder = Path(self._temporary.name)
-            self._prepare()
-
-    def _prepare(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = self._folder.stat()
-        if status.st_uid != os.getuid():
-            raise PermissionError(f"{self._folder} belongs to somebody else")
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            self._folder.chmod(0o700)
-        secret = self._folder / "key"
-        try:
-            self._key = secret.read_bytes()
-        except FileNotFoundError:
-            self._key = b""
-        if len(self._key) != _DIGEST_BYTES:
-            _write(secret, secrets.token_bytes(_DIGEST_BYTES))
-            self._key = secret.read_bytes()  # another process may have been first; both now read the same
+            self._folder = Path(tempfile.mkdtemp(prefix="ipvm-code-"))
+            weakref.finalize(self, _discard, self._folder, os.getpid())
+            self._key = _prepare(self._folder)
 
     @property
     def folder(self) -> Path:
@@ -101,17 +89,54 @@ class CodeCache:
                 (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
     def _digest(self, name: str, body: bytes) -> bytes:
-        return hmac.digest(self._key, name.encode() + b"\0" + body, "sha256")
+        digest = hmac.new(self._key, name.encode() + b"\0", "sha256")
+        digest.update(body)
+        return digest.digest()
 
     def _shrink(self) -> None:
-        used = sorted((mac.stat().st_mtime, mac.stem) for mac in self._folder.glob("*.mac"))
-        sizes = {path.stem: path.stat().st_size for path in self._folder.glob("*.cwasm")}
-        total = sum(sizes.values())
-        for _, name in used:
+        """Drop what was used least recently, and what a process left behind that died while it wrote."""
+        used = {path.stem: (path.stat().st_mtime, path.stat().st_size) for path in self._folder.glob("*.cwasm")}
+        for mac in self._folder.glob("*.mac"):
+            if mac.stem in used:
+                used[mac.stem] = (mac.stat().st_mtime, used[mac.stem][1])
+        total = sum(length for _, length in used.values())
+        for name in sorted(used, key=lambda name: used[name]):
             if total <= KEEP_BYTES:
                 break
-            total -= sizes.get(name, 0)
+            total -= used[name][1]
             self.drop(name)
+        for path in self._folder.glob(f"{_UNFINISHED}*"):
+            if path.stat().st_mtime < time.time() - _DAY:
+                path.unlink(missing_ok=True)
+
+
+def _prepare(folder: Path) -> bytes:
+    """Make a folder private, and return the secret that its digests are keyed with.
+
+    Raises:
+        OSError: It is somebody else's, or cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = folder.stat()
+    if status.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        folder.chmod(0o700)
+    secret = folder / "key"
+    key = _read(secret)
+    if key is not None and len(key) != _DIGEST_BYTES:
+        secret.unlink(missing_ok=True)
+        key = None
+    if key is None:
+        _write(secret, secrets.token_bytes(_DIGEST_BYTES), fresh=True)
+        key = secret.read_bytes()  # another process may have been first; both now read the same
+    return key
+
+
+def _discard(folder: Path, pid: int) -> None:
+    """Remove a temporary folder, unless this is a fork of the process whose it is."""
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(path: Path) -> bytes | None:
@@ -121,14 +146,17 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, for the user's eyes only."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+def _write(path: Path, data: bytes, *, fresh: bool = False) -> None:
+    """Write a file that is there whole or not at all, for the user's eyes only; a `fresh` one unless there is one already."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-        Path(name).replace(path)
-    except BaseException:
+        if fresh:
+            with contextlib.suppress(FileExistsError):
+                os.link(name, path)
+        else:
+            Path(name).replace(path)
+    finally:
         with contextlib.suppress(OSError):
             Path(name).unlink()
-        raise

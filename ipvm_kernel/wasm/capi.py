@@ -11,26 +11,25 @@ straight to its linear memory, can take the same values.
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 import struct
+from array import array as _words
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from wasmtime import WasmtimeError
-from wasmtime import _ffi as ffi
-
+from ipvm_kernel.wasm import native
 from ipvm_kernel.wasm import types as wit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wasmtime import Store
-    from wasmtime.component import Func
-
     from ipvm_kernel.wasm.types import Value
 
-_VAL: Final = ctypes.sizeof(ffi.wasmtime_component_val_t)
-_ENTRY: Final = ctypes.sizeof(ffi.wasmtime_component_valrecord_entry)
-if (_VAL, _ENTRY) != (32, 48):  # pragma: no cover - a wasmtime that was built otherwise
-    raise ImportError(f"wasmtime's C API has values of {_VAL} and {_ENTRY} bytes; ipvm knows 32 and 48")
+_VAL: Final = native.VAL_BYTES
+_ENTRY: Final = native.ENTRY_BYTES
+
+ARENA_BYTES: Final = 512 << 20
+"""What the values of one call may take as C structures: 16,777,216 of them. The engine then needs as much again and half."""
 
 _KIND: Final[dict[wit.AnyType, int]] = {
     **{wit.Int(bits, signed=signed): kind for kind, (signed, bits) in enumerate(
@@ -47,56 +46,95 @@ _SPAN_VAL: Final = struct.Struct("<B7xQQ8x")  # a kind, then {size, data}
 _NAMED_VAL: Final = struct.Struct("<B7xQQQ")  # a kind, then {{size, data}, pointer}
 _RESULT_VAL: Final = struct.Struct("<B7xB7xQ8x")
 _SPAN: Final = struct.Struct("<QQ")
+_TEXTS: Final = struct.Struct("<8xQQ8x")
 _U64_MASK: Final = (1 << 64) - 1
 _WIDE: Final[dict[int, Any]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+_string_at: Final = ctypes.string_at
+_READ: Final = 0x100  # PyBUF_READ
+_view: Final = ctypes.pythonapi.PyMemoryView_FromMemory  # a view of memory, with no type made for each length
+_view.restype, _view.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+
+
+class TooMuch(Exception):
+    """Values that would take more than `ARENA_BYTES`."""
 
 
 class Arena:
     """The Python buffers that C structures point into; they live as long as this object."""
 
+    __slots__ = ("_kept", "_room")
+
     def __init__(self) -> None:
         self._kept: list[object] = []
+        self._room = ARENA_BYTES
+
+    def take(self, count: int, width: int) -> None:
+        """Say that `count` structures will be made.
+
+        Raises:
+            TooMuch: There is no room for so many.
+        """
+        self._room -= count * width
+        if self._room < 0:
+            raise TooMuch
 
     def address(self, data: bytes) -> int:
         """Keep `data` and return the address of its first byte."""
         pointer = ctypes.c_char_p(data)
-        self._kept.append((data, pointer))
+        self._kept.append(pointer)
         return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
+    def name(self, text: str) -> tuple[int, int]:
+        """Return the length and address of a name from a type, of which there are few."""
+        entry = _named_once(text)
+        self._kept.append(entry)
+        return entry[1], entry[2]
+
     def address_of_array(self, data: bytearray) -> int:
-        """Keep a mutable buffer and return the address of its first byte."""
-        array = (ctypes.c_char * len(data)).from_buffer(data)
-        self._kept.append(array)
-        return ctypes.addressof(array)
+        """Keep a mutable buffer, which is not empty, and return the address of its first byte."""
+        first = ctypes.c_char.from_buffer(data)
+        self._kept.append(first)
+        return ctypes.addressof(first)
 
 
-def call(store: Store, func: Func, signature: wit.Signature, values: Sequence[Value]) -> Value:
-    """Call an exported function with despecialised values and return its despecialised result.
+@functools.lru_cache(4096)
+def _named_once(text: str) -> tuple[object, int, int]:
+    data = text.encode()
+    pointer = ctypes.c_char_p(data)
+    return pointer, len(data), ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+_NOWHERE: Final = Arena()  # for values that point nowhere
+
+
+def call(context: int, func: object, signature: wit.Signature, values: Sequence[Value]) -> Value:
+    """Call an exported function of a component with despecialised values and return its despecialised result.
+
+    Args:
+        context: The address of the store's context.
+        func: The C structure of the function, by reference.
+        signature: The function's own type.
+        values: One for each parameter.
 
     Raises:
         WasmtimeError: The guest trapped, or the host stopped it. The instance cannot be entered again.
+        TooMuch: The values are too large for the engine.
     """
     arena = Arena()
-    vals = bytearray().join(_lower(p.type, v, arena) for p, v in zip(signature.params, values, strict=True))
-    params = ctypes.cast(arena.address_of_array(vals), ctypes.POINTER(ffi.wasmtime_component_val_t)) if vals else None
+    arena.take(len(values), _VAL)
+    params = bytearray().join([_lower(p.type, v, arena) for p, v in zip(signature.params, values, strict=True)])
+    start = arena.address_of_array(params) if params else None
     gives = signature.result
-    result = ffi.wasmtime_component_val_t() if gives is not None else None
-    error = ffi.wasmtime_component_func_call(
-        ctypes.byref(func._func),  # noqa: SLF001 - wasmtime-py has no public way to the C structure
-        store._context(),  # noqa: SLF001
-        params,
-        len(values),
-        ctypes.byref(result) if result is not None else None,
-        0 if result is None else 1,
-    )
-    if error:  # type: ignore[truthy-bool]  # a null pointer is false
-        raise WasmtimeError._from_ptr(error)  # noqa: SLF001
-    if result is None or gives is None:
+    if gives is None:
+        native.check(native.component_call(func, context, start, len(values), None, 0))
         return None
+    result = native.Val()
+    native.check(native.component_call(func, context, start, len(values), result, 1))
     try:
-        return _lift(gives, ctypes.string_at(ctypes.addressof(result), _VAL), 0)
+        return lift(gives, result.raw, 0)
     finally:
-        ffi.wasmtime_component_val_delete(ctypes.byref(result))
+        native.component_val_delete(result)
 
 
 def _lower(kind: wit.AnyType, value: Value, arena: Arena) -> bytes:
@@ -110,27 +148,31 @@ def _lower(kind: wit.AnyType, value: Value, arena: Arena) -> bytes:
         case wit.Float():
             return _F64_VAL.pack(10, value)
         case wit.Char():
-            return _INT_VAL.pack(_CHAR, ord(value))
+            code = ord(value)
+            if code >> 11 == 0x1B:  # a surrogate, at which the engine would abort
+                raise ValueError(f"{code:#x} is no character")
+            return _INT_VAL.pack(_CHAR, code)
         case wit.String():
             data = value.encode()
             return _SPAN_VAL.pack(_STRING, len(data), arena.address(data))
         case wit.List(element=element):
             width = wit.scalar(element)
+            count = len(value) // (width or 1)
+            arena.take(count, _VAL)
             if width is not None:
                 array = _spread(element, width, value)
-                count = len(value) // width
+            elif element == wit.STRING:
+                array = _spread_texts(value, arena)
             else:
-                array = bytearray().join(_lower(element, item, arena) for item in value)
-                count = len(value)
+                array = bytearray().join([_lower(element, item, arena) for item in value])
             return _SPAN_VAL.pack(_LIST, count, arena.address_of_array(array) if count else 8)
         case wit.Record(fields=fields):
             entries = bytearray()
             for field, item in zip(fields, value, strict=True):
-                name = field.name.encode()
-                entries += _SPAN.pack(len(name), arena.address(name)) + _lower(field.type, item, arena)
+                entries += _SPAN.pack(*arena.name(field.name)) + _lower(field.type, item, arena)
             return _SPAN_VAL.pack(_RECORD, len(fields), arena.address_of_array(entries) if fields else 8)
         case wit.Tuple(items=items):
-            parts = bytearray().join(_lower(t, item, arena) for t, item in zip(items, value, strict=True))
+            parts = bytearray().join([_lower(t, item, arena) for t, item in zip(items, value, strict=True)])
             return _SPAN_VAL.pack(_TUPLE, len(items), arena.address_of_array(parts) if items else 8)
         case wit.Variant(cases=cases):
             case = cases[value[0]]
@@ -144,8 +186,8 @@ def _lower(kind: wit.AnyType, value: Value, arena: Arena) -> bytes:
             side, item = value
             return _RESULT_VAL.pack(_RESULT, 1 - side, _boxed(err if side else ok, item, arena))
         case wit.Flags(names=names):
-            chosen = [name.encode() for bit, name in enumerate(names) if value >> bit & 1]
-            spans = bytearray().join(_SPAN.pack(len(name), arena.address(name)) for name in chosen)
+            chosen = [name for bit, name in enumerate(names) if value >> bit & 1]
+            spans = bytearray().join([_SPAN.pack(*arena.name(name)) for name in chosen])
             return _SPAN_VAL.pack(_FLAGS, len(chosen), arena.address_of_array(spans) if chosen else 8)
         case wit.Opaque():
             raise TypeError(f"no value has the type {kind}")
@@ -159,22 +201,37 @@ def _boxed(kind: wit.AnyType | None, value: Value, arena: Arena) -> int:
 
 
 def _named(kind: int, name: str, box: int, arena: Arena) -> bytes:
-    text = name.encode()
-    return _NAMED_VAL.pack(kind, len(text), arena.address(text), box)
+    return _NAMED_VAL.pack(kind, *arena.name(name), box)
 
 
 def _spread(element: wit.AnyType, width: int, data: bytes) -> bytearray:
     """Return the C array of a list of scalars: 32 bytes an element, filled with one strided copy."""
     kind = 0 if isinstance(element, wit.Bool) else _KIND[element]
     array = bytearray(bytes((kind,)).ljust(_VAL, b"\0")) * (len(data) // width)
-    if array:
+    if width == 1:
+        array[8::_VAL] = data  # several times as fast as through a view
+    elif array:
         view = memoryview(array).cast(_WIDE[width])
         view[8 // width :: _VAL // width] = memoryview(data).cast("B").cast(_WIDE[width])
         view.release()
     return array
 
 
-def _lift(kind: wit.AnyType, raw: bytes, at: int) -> Value:
+def _spread_texts(texts: Sequence[str], arena: Arena) -> bytearray:
+    """Return the C array of a list of texts, which stand side by side in one buffer."""
+    encoded = [text.encode() for text in texts]
+    lengths = list(map(len, encoded))
+    base = arena.address(b"".join(encoded))
+    array = bytearray(bytes((_STRING,)).ljust(_VAL, b"\0")) * len(encoded)
+    if array:
+        view = memoryview(array).cast("Q")
+        view[1 :: _VAL // 8] = memoryview(_words("Q", lengths))
+        view[2 :: _VAL // 8] = memoryview(_words("Q", itertools.accumulate(lengths[:-1], initial=base)))
+        view.release()
+    return array
+
+
+def lift(kind: wit.AnyType, raw: bytes | memoryview, at: int) -> Value:
     """Read the value whose C structure begins at `at` of `raw`. The memory it points to is wasmtime's and still there."""
     match kind:
         case wit.Bool():
@@ -190,18 +247,21 @@ def _lift(kind: wit.AnyType, raw: bytes, at: int) -> Value:
         case wit.String():
             return _span(raw, at).decode()
         case wit.List(element=element):
-            count, data = _SPAN.unpack_from(raw, at + 8)
-            array = ctypes.string_at(data, count * _VAL) if count else b""
+            array = _items(raw, at, _VAL)
             width = wit.scalar(element)
             if width is not None:
-                return bytes(memoryview(array).cast(_WIDE[width])[8 // width :: _VAL // width]) if count else b""
-            return [_lift(element, array, i * _VAL) for i in range(count)]
+                return bytes(array.cast(_WIDE[width])[8 // width :: _VAL // width]) if array else b""
+            if element == wit.STRING:
+                return [
+                    _string_at(data, length).decode() if length else "" for length, data in _TEXTS.iter_unpack(array)
+                ]
+            return [lift(element, array, i * _VAL) for i in range(len(array) // _VAL)]
         case wit.Record(fields=fields):
             array = _items(raw, at, _ENTRY)
-            return tuple(_lift(field.type, array, i * _ENTRY + 16) for i, field in enumerate(fields))
+            return tuple(lift(field.type, array, i * _ENTRY + 16) for i, field in enumerate(fields))
         case wit.Tuple(items=items):
             array = _items(raw, at, _VAL)
-            return tuple(_lift(item, array, i * _VAL) for i, item in enumerate(items))
+            return tuple(lift(item, array, i * _VAL) for i, item in enumerate(items))
         case wit.Variant(cases=cases):
             name = _span(raw, at).decode()
             index = next(i for i, case in enumerate(cases) if case.name == name)
@@ -223,18 +283,86 @@ def _lift(kind: wit.AnyType, raw: bytes, at: int) -> Value:
             assert_never(kind)
 
 
-def _span(raw: bytes, at: int) -> bytes:
+def _span(raw: bytes | memoryview, at: int) -> bytes:
     """Return the bytes of a `{size, data}` that stands 8 bytes into the structure at `at`."""
     length, data = _SPAN.unpack_from(raw, at + 8)
     return ctypes.string_at(data, length) if length else b""
 
 
-def _items(raw: bytes, at: int, width: int) -> bytes:
+def _items(raw: bytes | memoryview, at: int, width: int) -> memoryview:
+    """Return the structures of a `{size, data}` without copying them."""
     count, data = _SPAN.unpack_from(raw, at + 8)
-    return ctypes.string_at(data, count * width) if count else b""
+    return _view(data, count * width, _READ) if count else memoryview(b"")
 
 
-def _unboxed(kind: wit.AnyType | None, raw: bytes, at: int) -> Value:
+def _unboxed(kind: wit.AnyType | None, raw: bytes | memoryview, at: int) -> Value:
     """Read the payload that the pointer at `at` leads to, or None where the type has none."""
     address = int.from_bytes(raw[at : at + 8], "little")
-    return None if kind is None or not address else _lift(kind, ctypes.string_at(address, _VAL), 0)
+    return None if kind is None or not address else lift(kind, _view(address, _VAL, _READ), 0)
+
+
+def arguments(kinds: Sequence[wit.AnyType], start: int) -> list[Value]:
+    """Return the despecialised values that a guest gave to a function of the host."""
+    return [lift(kind, _view(start, len(kinds) * _VAL, _READ), i * _VAL) for i, kind in enumerate(kinds)]
+
+
+def give(kind: wit.AnyType, value: Value, at: int) -> None:
+    """Write what a function of the host answers at an address; wasmtime owns it from there on.
+
+    Scalars, lists of scalars, and records and tuples of scalars are enough for what the host serves.
+    """
+    match kind:
+        case wit.List(element=element) if width := wit.scalar(element):
+            array = _spread(element, width, value)
+            ctypes.memmove(at, _SPAN_VAL.pack(_LIST, *_owned(native.vallist_new, array, len(value) // width)), _VAL)
+        case wit.Tuple(items=items):
+            array = bytearray().join([_lower(item, part, _NOWHERE) for item, part in zip(items, value, strict=True)])
+            ctypes.memmove(at, _SPAN_VAL.pack(_TUPLE, *_owned(native.valtuple_new, array, len(items))), _VAL)
+        case wit.Record(fields=fields):
+            array = bytearray()
+            for field, part in zip(fields, value, strict=True):
+                name = ctypes.create_string_buffer(_SPAN.size)
+                native.byte_vec_new(name, len(field.name), field.name.encode())
+                array += name.raw + _lower(field.type, part, _NOWHERE)
+            ctypes.memmove(at, _SPAN_VAL.pack(_RECORD, *_owned(native.valrecord_new, array, len(fields))), _VAL)
+        case _:
+            ctypes.memmove(at, _lower(kind, value, _NOWHERE), _VAL)
+
+
+def _owned(new: Any, array: bytearray, count: int) -> tuple[int, int]:
+    """Return size and address of a copy of some structures in memory of wasmtime's own."""
+    span = ctypes.create_string_buffer(_SPAN.size)
+    new(span, count)
+    size, data = _SPAN.unpack(span.raw)
+    if array:
+        ctypes.memmove(data, (ctypes.c_char * 0).from_buffer(array), len(array))
+    return size, data
+
+
+# --- core functions ---------------------------------------------------------------------------------------------------
+
+_CORE: Final = {wit.S32: (0, struct.Struct("<B7xi20x")), wit.S64: (1, struct.Struct("<B7xq16x")),
+                wit.F32: (2, _F32_VAL), wit.F64: (3, _F64_VAL)}  # fmt: skip
+
+
+def call_core(context: int, func: object, signature: wit.Signature, values: Sequence[Value]) -> Value:
+    """Call an exported function of a core module with numbers and return its result, several as a tuple.
+
+    Raises:
+        WasmtimeError: Its type is another.
+        Trap: The guest trapped, or the host stopped it.
+    """
+    gives = signature.result
+    kinds = gives.items if isinstance(gives, wit.Tuple) else () if gives is None else (gives,)
+    params = bytearray()
+    for param, value in zip(signature.params, values, strict=True):
+        kind, form = _CORE[param.type]
+        params += form.pack(kind, value)
+    results = ctypes.create_string_buffer(len(kinds) * _VAL or 1)
+    trap = ctypes.c_void_p()
+    start = (ctypes.c_char * 0).from_buffer(params)
+    error = native.func_call(context, func, start, len(values), results, len(kinds), ctypes.byref(trap))
+    native.check(error)
+    native.check_trap(trap)
+    found = tuple(_CORE[kind][1].unpack_from(results, i * _VAL)[1] for i, kind in enumerate(kinds))
+    return found if isinstance(gives, wit.Tuple) else found[0] if found else None

@@ -10,24 +10,29 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from wasmtime import WasmtimeError
-from wasmtime.component import FuncType, Linker, Record
+from wasmtime.component import ComponentInstanceType, FuncType, Linker
 
 from ipvm_kernel.errors import BadModule
 from ipvm_kernel.printable import plural, printable
+from ipvm_kernel.wasm import capi, native
+from ipvm_kernel.wasm import types as wit
+from ipvm_kernel.wasm.interface import component_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import wasmtime
-    from wasmtime.component import Component, ComponentInstanceType, LinkerInstance
+    from wasmtime.component import Component, LinkerInstance
 
 LOG_BYTES: Final = 1 << 20
 """A call's log keeps this much text; what comes after is counted."""
 
-_RANDOM_BYTES: Final = 64 << 20
+RANDOM_BYTES: Final = 8 << 20
+"""A guest gets at most this many random bytes at once: each takes 32 on its way."""
+
 _LEVELS: Final = ("trace", "debug", "info", "warn", "error", "critical")
 
 
@@ -40,18 +45,25 @@ class Log:
         self._dropped = 0
 
     def add(self, level: str, context: str, message: str) -> None:
-        """Keep one message."""
-        line = f"{level} {context}: {message}" if context else f"{level} {message}"
-        if self._bytes + len(line) > LOG_BYTES:
-            self._dropped += 1
-            return
-        self._bytes += len(line)
-        self.lines.append(printable(line, limit=LOG_BYTES, keep="\n\t"))
+        """Keep one message, unless there was no room for one before."""
+        room = LOG_BYTES - self._bytes
+        if not self._dropped and len(context) + len(message) < room:
+            line = f"{level} {context}: {message}" if context else f"{level} {message}"
+            line = printable(line, limit=room, keep="\n\t")
+            if len(line) <= room:
+                self._bytes += len(line)
+                self.lines.append(line)
+                return
+        self._dropped += 1
 
     def text(self) -> str:
         """Return the log as lines of text, and say what was dropped."""
         tail = [f"… {plural(self._dropped, 'more message')} dropped"] if self._dropped else []
         return "\n".join(self.lines + tail)
+
+
+class TooMuchRandom(Exception):
+    """More than `RANDOM_BYTES` were asked for at once."""
 
 
 class Host:
@@ -60,17 +72,19 @@ class Host:
     Attributes:
         log: What the guest said.
         seed: Bytes that the task's own identity decides; all randomness follows from them.
+        failed: What a function of the host raised, which ended the call.
     """
 
     def __init__(self, seed: bytes) -> None:
         self.seed = seed
         self.log = Log()
+        self.failed: BaseException | None = None
         self._drawn = 0
 
     def random_bytes(self, count: int) -> bytes:
         """Return the next bytes of the task's own stream (SHAKE-256 of the seed and a counter)."""
-        if count > _RANDOM_BYTES:
-            raise WasmtimeError(f"more than {_RANDOM_BYTES:,} random bytes asked for at once")
+        if count > RANDOM_BYTES:
+            raise TooMuchRandom
         self._drawn += 1
         return hashlib.shake_256(self.seed + self._drawn.to_bytes(8, "little")).digest(count)
 
@@ -92,42 +106,74 @@ def _host() -> Host:
     return host
 
 
-def _record(**fields: int) -> Record:
-    record = Record()
-    for name, value in fields.items():
-        setattr(record, name, value)
-    return record
+@dataclass(frozen=True)
+class _Served:
+    """A function of the host: what it takes and gives, and what it does with the host of the call.
+
+    A parameter is a type, or `wit.Enum` for any enum, of which it gets the name.
+    """
+
+    takes: tuple[wit.AnyType | type[wit.Enum], ...]
+    gives: wit.AnyType | None
+    does: Callable[..., Any]
+
+    def fits(self, signature: wit.Signature) -> bool:
+        """Return True if a module asks for this function by its own type."""
+        kinds = [param.type for param in signature.params]
+        return (
+            len(kinds) == len(self.takes)
+            and all(
+                isinstance(kind, wit.Enum) if taken is wit.Enum else kind == taken
+                for kind, taken in zip(kinds, self.takes, strict=True)
+            )
+            and signature.result == self.gives
+        )
+
+    def __str__(self) -> str:
+        takes = ", ".join("enum" if taken is wit.Enum else str(taken) for taken in self.takes)
+        return f"func({takes}){'' if self.gives is None else f' -> {self.gives}'}"
 
 
-def _log(_store: object, level: str, context: str, message: str) -> None:
-    _host().log.add(level if level in _LEVELS else "info", context, message)
+def _fields(**kinds: wit.AnyType) -> wit.Record:
+    return wit.Record(tuple(wit.Field(name, kind) for name, kind in kinds.items()))
 
 
-_INTERFACES: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
-    "wasi:logging/logging": {"log": _log},
+_TIME: Final = _fields(seconds=wit.U64, milliseconds=wit.U32, nanoseconds=wit.U32)
+_DATETIME: Final = _fields(seconds=wit.U64, nanoseconds=wit.U32)
+_BYTES: Final = _Served((wit.U64,), wit.BYTES, Host.random_bytes)
+_U64: Final = _Served((), wit.U64, Host.random_u64)
+
+_INTERFACES: Final[Mapping[str, Mapping[str, _Served]]] = {
+    "wasi:logging/logging": {
+        "log": _Served((wit.Enum, wit.STRING, wit.STRING), None, lambda host, *said: host.log.add(*said)),
+    },
     "homestar:host/helpers": {
-        "get-current-time": lambda _: _record(seconds=0, milliseconds=0, nanoseconds=0),
-        "print": lambda _, text: _host().log.add("info", "", text),
+        "get-current-time": _Served((), _TIME, lambda _: (0, 0, 0)),
+        "print": _Served((wit.STRING,), None, lambda host, text: host.log.add("info", "", text)),
     },
     "wasi:clocks/wall-clock": {
-        "now": lambda _: _record(seconds=0, nanoseconds=0),
-        "resolution": lambda _: _record(seconds=1, nanoseconds=0),
+        "now": _Served((), _DATETIME, lambda _: (0, 0)),
+        "resolution": _Served((), _DATETIME, lambda _: (1, 0)),
     },
-    "wasi:clocks/monotonic-clock": {"now": lambda _: 0, "resolution": lambda _: 1},
-    "wasi:random/random": {
-        "get-random-bytes": lambda _, count: _host().random_bytes(count),
-        "get-random-u64": lambda _: _host().random_u64(),
+    "wasi:clocks/monotonic-clock": {
+        "now": _Served((), wit.U64, lambda _: 0),
+        "resolution": _Served((), wit.U64, lambda _: 1),
     },
-    "wasi:random/insecure": {
-        "get-insecure-random-bytes": lambda _, count: _host().random_bytes(count),
-        "get-insecure-random-u64": lambda _: _host().random_u64(),
-    },
+    "wasi:random/random": {"get-random-bytes": _BYTES, "get-random-u64": _U64},
+    "wasi:random/insecure": {"get-insecure-random-bytes": _BYTES, "get-insecure-random-u64": _U64},
     "wasi:random/insecure-seed": {
-        "insecure-seed": lambda _: (_host().random_u64(), _host().random_u64()),
+        "insecure-seed": _Served(
+            (), wit.Tuple((wit.U64, wit.U64)), lambda host: (host.random_u64(), host.random_u64())
+        ),
     },
 }
 
-_WASI: Final = re.compile(r"wasi:(?:cli|clocks|filesystem|io|random|sockets)/[a-z0-9-]+@0\.2\.\d+$")
+_WASI: Final = re.compile(
+    r"wasi:(?:cli/(?:environment|exit|stdin|stdout|stderr|terminal-(?:input|output|stdin|stdout|stderr))"
+    r"|clocks/(?:wall-clock|monotonic-clock)|filesystem/(?:types|preopens)|io/(?:error|poll|streams)"
+    r"|random/(?:random|insecure|insecure-seed)"
+    r"|sockets/(?:network|instance-network|ip-name-lookup|(?:tcp|udp)(?:-create-socket)?))@0\.2\.\d+"
+)
 _HELPERS: Final = ("0.0.1", "0.1.1")
 SERVED: Final = (
     "wasi:logging/logging, homestar:host/helpers 0.0.1 and 0.1.1, and WASI 0.2 (cli, clocks, io, random, ...)"
@@ -143,18 +189,20 @@ def link(engine: wasmtime.Engine, component: Component) -> tuple[Linker, bool]:
     linker = Linker(engine)
     linker.allow_shadowing = True
     imports = component.type.imports(engine)
-    wasi = any(_WASI.match(name) for name in imports)
+    wasi = any(_WASI.fullmatch(name) for name in imports)
     if wasi:
         linker.add_wasip2()
     with linker.root() as root:
         for name, extern in imports.items():
             base, _, version = name.partition("@")
-            if base in _INTERFACES and (base != "homestar:host/helpers" or version in _HELPERS):
-                _serve(engine, root, name, _INTERFACES[base], cast("ComponentInstanceType", extern.ty))
-            elif not _WASI.match(name):
+            kind = extern.ty
+            known = base in _INTERFACES and (base != "homestar:host/helpers" or version in _HELPERS)
+            if not isinstance(kind, ComponentInstanceType) or not (known or _WASI.fullmatch(name)):
                 raise BadModule(
                     f"the module imports {printable(name, limit=200)!r}, which nobody serves. ipvm serves {SERVED}"
                 )
+            if known:
+                _serve(engine, root, name, _INTERFACES[base], kind)
     return linker, wasi
 
 
@@ -162,19 +210,64 @@ def _serve(
     engine: wasmtime.Engine,
     root: LinkerInstance,
     name: str,
-    functions: Mapping[str, Callable[..., Any]],
+    functions: Mapping[str, _Served],
     kind: ComponentInstanceType,
 ) -> None:
     """Define an imported interface with our own functions, if those are all that the module asks of it."""
-    asked = [item for item, extern in kind.exports(engine).items() if isinstance(extern.ty, FuncType)]
+    asked = {item: extern.ty for item, extern in kind.exports(engine).items() if isinstance(extern.ty, FuncType)}
     if not asked:  # types alone, which WASI itself defines
         return
-    strange = [item for item in asked if item not in functions]
-    if strange:
-        raise BadModule(
-            f"the module imports {printable(strange[0], limit=100)!r} of {printable(name, limit=100)!r}, "
-            f"which a pure task cannot have: its answer would depend on the machine"
-        )
     with root.add_instance(name) as instance:
-        for item in asked:
-            instance.add_func(item, functions[item])
+        for item, type_ in asked.items():
+            where = f"{printable(item, limit=100)!r} of {printable(name, limit=100)!r}"
+            served = functions.get(item)
+            if served is None:
+                raise BadModule(
+                    f"the module imports {where}, which a pure task cannot have: its answer would depend on the machine"
+                )
+            signature = component_signature(item, type_)
+            if not served.fits(signature):
+                raise BadModule(f"the module imports {where} as {signature}; ipvm serves it as {served}")
+            _define(instance, item, served, signature)
+
+
+# --- the way in -------------------------------------------------------------------------------------------------------
+
+# What the engine calls by number: the function, and the types of its parameters. They are as many as there are interfaces
+# in the world, so they stay.
+_defined: Final[list[tuple[_Served, tuple[wit.AnyType, ...]]]] = []
+_numbers: Final[dict[tuple[_Served, tuple[wit.AnyType, ...]], int]] = {}
+_defining: Final = threading.Lock()
+
+
+def _define(instance: LinkerInstance, name: str, served: _Served, signature: wit.Signature) -> None:
+    entry = (served, tuple(param.type for param in signature.params))
+    with _defining:
+        number = _numbers.setdefault(entry, len(_defined))
+        if number == len(_defined):
+            _defined.append(entry)
+    data = name.encode()
+    native.check(native.component_add_func(native.address(instance.ptr()), data, len(data), _ON_IMPORT, number, None))
+
+
+@native.Callback  # type: ignore[untyped-decorator]
+def _on_import(
+    number: int | None, _context: object, _type: object, args: int | None, _count: int, results: int | None, _given: int
+) -> int:
+    """Answer a guest. Whatever is raised ends its call, and goes no further: through the engine it would end the process."""
+    try:
+        served, kinds = _defined[number or 0]
+        values = capi.arguments(kinds, args or 0) if kinds else []
+        named = [kind.names[v] if isinstance(kind, wit.Enum) else v for kind, v in zip(kinds, values, strict=True)]
+        answer = served.does(_host(), *named)
+        if served.gives is not None:
+            capi.give(served.gives, answer, results or 0)
+    except BaseException as error:  # noqa: BLE001 - see above
+        here = getattr(_call, "host", None)
+        if here is not None:
+            here.failed = error
+        return int(native.error_new(b"a function of the host failed"))
+    return 0
+
+
+_ON_IMPORT: Final = native.address(_on_import)

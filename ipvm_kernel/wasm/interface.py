@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ipvm_kernel.wasm.cache import CodeCache
 
 
+_FORM: Final = 2
+"""Grows when what is read from a binary changes, so that what an older ipvm kept is read anew."""
+
+
 class Interface(msgspec.Struct, frozen=True):
     """What a module says of itself.
 
@@ -37,6 +41,7 @@ class Interface(msgspec.Struct, frozen=True):
     imports: tuple[str, ...] = ()
     memories: int = 1
     grows_memory: bool = True
+    form: int = 0
 
     def __str__(self) -> str:
         kind = "component" if self.kind == "component" else "core module"
@@ -44,13 +49,14 @@ class Interface(msgspec.Struct, frozen=True):
 
     def to_bytes(self) -> bytes:
         """Return this as text that `from_bytes` reads."""
-        return msgspec.json.encode(self)
+        return msgspec.json.encode(msgspec.structs.replace(self, form=_FORM))
 
     @classmethod
     def from_bytes(cls, text: bytes) -> Interface | None:
         """Return the interface that `to_bytes` wrote, or None if it is from another version."""
         with contextlib.suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(text, type=cls)
+            found = msgspec.json.decode(text, type=cls)
+            return found if found.form == _FORM else None
         return None
 
     def exact(self, name: str) -> wit.Signature | None:
@@ -61,7 +67,7 @@ class Interface(msgspec.Struct, frozen=True):
         """Return the function that a Homestar file means by `name`.
 
         Homestar tries the name itself, then upper, kebab, snake, lower camel and Pascal case, and `%` before an escaped
-        WIT word (`homestar.md` 1.9).
+        WIT word.
 
         Raises:
             UnknownFunction: None of them is exported.
@@ -100,8 +106,12 @@ def unknown_function(name: str, names: list[str]) -> UnknownFunction:
 
 
 def _words(name: str) -> list[str]:
-    """Split a name at separators and case changes: `AddOne`, `add_one` and `ADD-ONE` are the words add and one."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[a-z]*", name)]
+    """Split a name at separators and case changes: `AddOne`, `add_one` and `ADD-ONE` are the words add and one.
+
+    A digit belongs to what stands before it: `cropBase64` is crop and base64.
+    """
+    parts = re.findall(r"[A-Z][A-Z0-9]*(?![a-z])|[A-Z]?[a-z][a-z0-9]*|[0-9]+[a-z0-9]*", name)
+    return [part.lower() for part in parts]
 
 
 # --- from the engine --------------------------------------------------------------------------------------------------
@@ -116,7 +126,7 @@ def component_interface(engine: wasmtime.Engine, component: Component, wasm: byt
     exports = component.type.exports(engine)
     return Interface(
         kind="component",
-        functions=tuple(_signature(name, e.ty) for name, e in exports.items() if isinstance(e.ty, FuncType)),
+        functions=tuple(component_signature(name, e.ty) for name, e in exports.items() if isinstance(e.ty, FuncType)),
         imports=tuple(component.type.imports(engine)),
         memories=binary.memories(wasm),
         grows_memory=binary.grows_memory(wasm),
@@ -156,7 +166,8 @@ def _core(kind: object) -> wit.AnyType:
     return _CORE.get(str(kind)) or wit.Opaque(str(kind))
 
 
-def _signature(name: str, kind: Any) -> wit.Signature:
+def component_signature(name: str, kind: Any) -> wit.Signature:
+    """Return the signature of a function of a component, or of one that it imports."""
     try:
         params = tuple(wit.Field(p, _type(t)) for p, t in kind.params)
         result = kind.result

@@ -5,6 +5,7 @@ A session that only replays never asks for code, and so never imports the engine
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,11 @@ class Library:
         self._cache: CodeCache | None = None
         self._interfaces: dict[CID, Interface] = {}
         self._modules: OrderedDict[CID, Module] = OrderedDict()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        """Make the locks. A forked process makes its own, for those it was born with may be held by threads it lacks."""
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._loading: dict[CID, threading.Lock] = {}
 
@@ -65,6 +71,8 @@ class Library:
         Raises:
             BadModule, NotFound: As `interface` does.
         """
+        if self._pid != os.getpid():
+            self._unlock()
         with self._lock:
             module = self._modules.get(cid)
             if module is not None:

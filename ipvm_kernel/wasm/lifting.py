@@ -6,15 +6,14 @@ ARCHITECTURE.md, "Wire form".
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from ipvm_kernel.errors import Unencodable
 from ipvm_kernel.ipld import CID, Ipld
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.scalars import canonical_nan, shortest_f32, unpacked
-from ipvm_kernel.wasm.wire import INLINE_BYTES, INLINE_SCALARS, sided, some
+from ipvm_kernel.wasm.wire import INLINE_BYTES, INLINE_SCALARS, keyed, sided, some
 
 if TYPE_CHECKING:
     from ipvm_kernel.wasm.types import Value
@@ -44,7 +43,7 @@ def _lift(kind: wit.AnyType, value: Value, keep: Keep, at: str) -> Ipld:
         case wit.Float(bits=bits):
             if not math.isfinite(value):
                 raise Unencodable(
-                    f"the result{at} is {value}, which no CID can name: return it inside a list of numbers, or as an option"
+                    f"the result{at} is {value}, which no CID can name: return it in a list of numbers, or as an option"
                 )
             return shortest_f32(value) if bits == 32 else value
         case wit.String():
@@ -81,7 +80,7 @@ def _lift(kind: wit.AnyType, value: Value, keep: Keep, at: str) -> Ipld:
 
 
 def _lift_string(value: str) -> Ipld:
-    """Return Homestar's form of a string: "null" is null, and the canonical text of a CID is a link (1.8)."""
+    """Return Homestar's form of a string: "null" is null, and the canonical text of a CID is a link."""
     if value == "null":
         return None
     cid = CID.from_canonical(value)
@@ -91,13 +90,7 @@ def _lift_string(value: str) -> Ipld:
 def _lift_list(element: wit.AnyType, value: Value, keep: Keep, at: str) -> Ipld:
     if wit.scalar(element) is not None:
         return lift_scalars(element, value, keep)
-    if (
-        isinstance(element, wit.Tuple)
-        and len(element.items) == 2
-        and element.items[0] == wit.STRING
-        and value
-        and _ascending(value)
-    ):
+    if isinstance(element, wit.Tuple) and keyed(element, [item[0] for item in value]):
         return {k: _lift(element.items[1], v, keep, f"{at}.{k}") for k, v in value}
     return [_lift(element, item, keep, f"{at}[{i}]") for i, item in enumerate(value)]
 
@@ -112,9 +105,3 @@ def lift_scalars(element: wit.AnyType, data: bytes, keep: Keep) -> Ipld:
     if element == wit.F32:
         return [shortest_f32(number) for number in numbers]
     return numbers
-
-
-def _ascending(pairs: list[tuple[str, Any]]) -> bool:
-    """Return True if the keys rise strictly by their UTF-8 bytes, so that a map keeps order and duplicates."""
-    keys = [pair[0].encode() for pair in pairs]
-    return all(a < b for a, b in itertools.pairwise(keys))

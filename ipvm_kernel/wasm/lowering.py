@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import math
-import struct
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from ipvm_kernel.errors import BadArgument, BrokenPromise
 from ipvm_kernel.ipld import CID, Ipld
 from ipvm_kernel.model import Awaited
 from ipvm_kernel.wasm import types as wit
-from ipvm_kernel.wasm.scalars import packed
-from ipvm_kernel.wasm.wire import base64, message_of, misfit, sided, sides
+from ipvm_kernel.wasm.scalars import f32, packed
+from ipvm_kernel.wasm.wire import base64, message_of, misfit, placed, sided, sides, surrogate, tagged
 
 if TYPE_CHECKING:
     from ipvm_kernel.wasm.types import Value
     from ipvm_kernel.wasm.wire import Load
 
-_LARGEST_F32: Final = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+_EXACT: Final[dict[type[wit.AnyType], type]] = {wit.Bool: bool, wit.Int: int, wit.Float: float}
 
 
-def lower(kind: wit.AnyType, wire: Ipld, load: Load, *, awaited: bool = False) -> Value:
+def lower(kind: wit.AnyType, wire: Ipld | Awaited, load: Load, *, awaited: bool = False) -> Value:
     """Return the despecialised value that a wire value stands for.
 
-    A literal is read as Homestar reads it: 1.9 into an s32 is 1, null into a string is "null". An awaited value is read
-    strictly, and a link among its parts stays a link unless raw bytes are asked for (RULES 1 and 2).
+    A literal is read as Homestar reads it: 1.9 into an s32 is 1, null into a string is "null", and of a list where none is
+    expected the first. An awaited value is read strictly: nothing of it is cut or dropped, and a link among its parts
+    stays a link unless raw bytes are asked for (RULES 1 and 2).
 
     Raises:
         BadArgument: The wire value does not fit the type; the message names the place.
         NotFound: A link leads to something that is not in the store.
     """
-    try:
-        return _lower(kind, wire, load, awaited)
-    except OverflowError as error:
-        raise misfit(kind, wire) from error
+    return _lower(kind, wire, load, awaited)
 
 
 def unwrap(kind: wit.AnyType, promised: Awaited) -> Ipld:
@@ -62,7 +59,7 @@ def unwrap(kind: wit.AnyType, promised: Awaited) -> Ipld:
 def _lower(kind: wit.AnyType, wire: Any, load: Load, awaited: bool) -> Value:
     if type(wire) is Awaited:
         return _lower(kind, unwrap(kind, wire), load, awaited=True)
-    if type(wire) is CID and not awaited and not isinstance(kind, wit.List):
+    if type(wire) is CID and not awaited and not _opens(kind, wire):
         wire = _opened(kind, wire, load)
     match kind:
         case wit.List(element=element):
@@ -70,21 +67,21 @@ def _lower(kind: wit.AnyType, wire: Any, load: Load, awaited: bool) -> Value:
         case wit.Option(payload=payload):
             if wire is None:
                 return None
-            if isinstance(payload, wit.Option) and type(wire) is dict and tuple(wire) == ("some",):
-                wire = wire["some"]
-            return (_within(".some", payload, wire, load, awaited),)
+            return (_within(".some", payload, wire["some"] if tagged(payload, wire) else wire, load, awaited),)
         case wit.Result():
             return _lower_result(kind, wire, load, awaited)
         case wit.Tuple(items=items):
-            if type(wire) is not list or len(wire) < len(items) or (awaited and len(wire) > len(items)):
-                raise misfit(kind, wire)
-            return tuple(
-                _within(f"[{i}]", item, part, load, awaited)
-                for i, (item, part) in enumerate(zip(items, wire, strict=False))
-            )
-    if type(wire) is list and not awaited and not isinstance(kind, wit.Flags):
-        wire = wire[0] if wire else False  # Homestar takes the first of a list where it expects none (1.8)
-    match kind:
+            if type(wire) is list and (len(wire) == len(items) or (len(wire) > len(items) and not awaited)):
+                parts = enumerate(zip(items, wire, strict=False))
+                return tuple(_within(f"[{i}]", item, part, load, awaited) for i, (item, part) in parts)
+        case wit.Flags(names=names):
+            if type(wire) is list and all(type(name) is str and name in names for name in wire):
+                return sum(1 << names.index(name) for name in set(wire))
+        case _ if type(wire) is list and not awaited:  # Homestar takes the first of a list where it expects none
+            if wire:
+                return _within("[0]", kind, wire[0], load, awaited)
+            if kind == wit.BOOL:
+                return False
         case wit.Bool():
             if type(wire) is bool:
                 return wire
@@ -100,11 +97,11 @@ def _lower(kind: wit.AnyType, wire: Any, load: Load, awaited: bool) -> Value:
         case wit.Enum(names=names):
             if type(wire) is str and wire in names:
                 return names.index(wire)
-        case wit.Flags(names=names):
-            if type(wire) is list and all(type(name) is str and name in names for name in wire):
-                return sum(1 << names.index(name) for name in set(wire))
         case wit.Record(fields=fields):
-            if type(wire) is dict and all(field.name in wire for field in fields):
+            if type(wire) is dict and not (awaited and len(wire) > len(fields)):
+                lacking = next((field.name for field in fields if field.name not in wire), None)
+                if lacking is not None:
+                    raise BadArgument(f"expected {kind}, found a map without {lacking!r}")
                 return tuple(_within(f".{f.name}", f.type, wire[f.name], load, awaited) for f in fields)
         case wit.Variant(cases=cases):
             return _lower_variant(kind, cases, wire, load, awaited)
@@ -120,7 +117,12 @@ def _within(place: str, kind: wit.AnyType, wire: Ipld, load: Load, awaited: bool
     try:
         return _lower(kind, wire, load, awaited)
     except BadArgument as error:
-        raise BadArgument(f"{place}{'' if error.message[:1] in '.[' else ': '}{error.message}") from None
+        raise placed(place, error) from None
+
+
+def _opens(kind: wit.AnyType, link: CID) -> bool:
+    """Return True if it is a part of the type that opens a literal link: a list, or what an option holds."""
+    return isinstance(kind, wit.List) or (isinstance(kind, wit.Option) and link.codec in {"raw", "dag-pb"})
 
 
 def _opened(kind: wit.AnyType, link: CID, load: Load) -> Ipld:
@@ -145,15 +147,13 @@ def _lower_int(kind: wit.Int, wire: Ipld, awaited: bool) -> int:
 
 
 def _lower_float(kind: wit.Float, wire: Ipld, awaited: bool) -> float:
-    if type(wire) is int:
-        value = float(wire)
-        if awaited and int(value) != wire:
-            raise misfit(kind, wire)
-    elif type(wire) is float:
-        value = wire
-    else:
+    if type(wire) is not int and type(wire) is not float:
         raise misfit(kind, wire)
-    if kind.bits == 32 and abs(value) > _LARGEST_F32:
+    try:
+        value = f32(wire) if kind.bits == 32 else float(wire)
+    except OverflowError:
+        raise misfit(kind, wire) from None
+    if awaited and type(wire) is int and int(value) != wire:
         raise misfit(kind, wire)
     return value
 
@@ -161,7 +161,7 @@ def _lower_float(kind: wit.Float, wire: Ipld, awaited: bool) -> float:
 def lower_string(kind: wit.String, wire: Ipld) -> str:
     """Return the text that a wire value is where a string is expected: Homestar's reading of null, bytes and links."""
     match wire:
-        case str():
+        case str() if surrogate(wire) is None:
             return wire
         case None:
             return "null"
@@ -182,16 +182,26 @@ def _lower_list(kind: wit.List, element: wit.AnyType, wire: Ipld, load: Load, aw
     match wire:
         case bytes() if kind == wit.BYTES:
             return wire
-        case dict() if isinstance(element, wit.Tuple) and len(element.items) == 2 and element.items[0] == wit.STRING:
+        case dict() if isinstance(element, wit.Tuple) and (not wire or _named(element)):
             pairs = sorted(wire.items(), key=lambda pair: pair[0].encode())
             return [_within(f".{k}", element, [k, v], load, awaited) for k, v in pairs]
         case list() if width is not None:
+            if set(map(type, wire)) == {_EXACT[type(element)]}:
+                try:
+                    return packed(element, wire)
+                except OverflowError:
+                    pass  # below, the error names the place
             numbers = [_within(f"[{i}]", element, item, load, awaited) for i, item in enumerate(wire)]
             return packed(element, numbers)
         case list():
             return [_within(f"[{i}]", element, item, load, awaited) for i, item in enumerate(wire)]
         case _:
             raise misfit(kind, wire)
+
+
+def _named(element: wit.Tuple) -> bool:
+    """Return True for a tuple of a text and a value."""
+    return len(element.items) == 2 and element.items[0] == wit.STRING
 
 
 def _buffer(kind: wit.AnyType, element: wit.AnyType, width: int, data: bytes) -> bytes:
@@ -203,11 +213,16 @@ def _buffer(kind: wit.AnyType, element: wit.AnyType, width: int, data: bytes) ->
 
 
 def _lower_result(kind: wit.Result, wire: Ipld, load: Load, awaited: bool) -> Value:
-    try:
-        side, payload = sides(wire)
-    except BadArgument:
-        raise misfit(kind, wire) from None
+    if wire == [None, None] and not awaited:
+        side, payload = (1, None) if kind.ok is None and kind.err is not None else (0, None)  # as Homestar reads it
+    else:
+        try:
+            side, payload = sides(wire)
+        except BadArgument:
+            raise misfit(kind, wire) from None
     inner = kind.err if side else kind.ok
+    if inner is None and awaited and payload is not None and (type(payload) is not int or payload != 1):
+        raise misfit(kind, wire)  # 1 stands for nothing here, and this is something
     if inner is None:
         return side, None
     return side, _within(".err" if side else ".ok", inner, payload, load, awaited)
@@ -225,7 +240,9 @@ def _lower_variant(
     name = min(wire, key=str.encode)  # Homestar takes the first key of its sorted map
     for index, case in enumerate(cases):
         if case.name == name:
-            if case.payload is None:
+            if case.payload is not None:
+                return index, _within(f".{name}", case.payload, wire[name], load, awaited)
+            if wire[name] is None or not awaited:
                 return index, None
-            return index, _within(f".{name}", case.payload, wire[name], load, awaited)
+            raise placed(f".{name}", BadArgument("expected null, for this case holds nothing"))
     raise misfit(kind, wire)

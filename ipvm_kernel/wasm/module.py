@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,14 +23,14 @@ from wasmtime import component as wc
 
 from ipvm_kernel.errors import BadModule, ToolchainMissing
 from ipvm_kernel.printable import printable, seconds, size
-from ipvm_kernel.wasm import binary, host, machine
+from ipvm_kernel.wasm import binary, host, native
 from ipvm_kernel.wasm.interface import component_interface, known_interface, module_interface
+from ipvm_kernel.wasm.machine import FINGERPRINT, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ipvm_kernel.wasm.cache import CodeCache
     from ipvm_kernel.wasm.interface import Interface
+    from ipvm_kernel.wasm.machine import Machine
 
 MODULE_BYTES: Final = 256 << 20
 """A module larger than this is refused before anything looks at it."""
@@ -39,7 +40,7 @@ APART_BYTES: Final = 1 << 20
 
 COMPILE_SECONDS: Final = 60.0
 
-_ENGINE: Final = hashlib.sha256(machine.FINGERPRINT.encode()).hexdigest()[:12]
+_ENGINE: Final = hashlib.sha256(FINGERPRINT.encode()).hexdigest()[:12]
 
 
 class Module:
@@ -48,19 +49,36 @@ class Module:
     Attributes:
         interface: What it says of itself.
         code: The compiled code.
+        machine: The machine that it was compiled for, and runs on.
         wasi: True if its stores need a WASI context.
-        exports: Where its functions are, for a component.
+        code_address: Where the compiled code is.
+        linker_address: For a component, where the linker is that serves its imports; 0 for a core module.
     """
 
-    def __init__(self, interface: Interface, code: wc.Component | wasmtime.Module) -> None:
+    def __init__(self, interface: Interface, code: wc.Component | wasmtime.Module, machine: Machine) -> None:
         self.interface = interface
         self.code = code
+        self.machine = machine
         self.wasi = False
-        self.exports: Mapping[str, wc.ExportIndex] = {}
+        self._exports: dict[str, int] = {}
+        self.code_address = native.address(code.ptr())
+        self.linker_address = 0
+        self._kept: list[object] = []  # what those addresses lead to
         if isinstance(code, wc.Component):
-            self.linker, self.wasi = host.link(machine.engine(), code)
-            found = {f.name: code.get_export_index(f.name) for f in interface.functions}
-            self.exports = {name: index for name, index in found.items() if index is not None}
+            linker, self.wasi = host.link(machine.engine, code)
+            self.linker_address = native.address(linker.ptr())
+            self._kept.append(linker)
+
+    def export(self, name: str) -> int:
+        """Return the address of where a function of a component is, or 0 if there is none of this name."""
+        found = self._exports.get(name)
+        if found is None:
+            assert isinstance(self.code, wc.Component)
+            index = self.code.get_export_index(name)
+            found = 0 if index is None else native.address(index.ptr())
+            self._kept.append(index)
+            self._exports[name] = found
+        return found
 
 
 def binary_of(data: bytes) -> bytes:
@@ -95,39 +113,43 @@ def load(name: str, data: bytes, cache: CodeCache) -> Module:
     wasm = binary_of(data)
     is_component = binary.kind_of(wasm) == "component" or binary.has_component_type(wasm)
     entry = f"{name}-{_ENGINE}"
+    here = machine()
     path = cache.code(entry)
-    code = _open(path, is_component) if path is not None else None
+    code = _open(path, here, is_component) if path is not None else None
     if code is None:
         if is_component and binary.kind_of(wasm) == "module":
             wasm = _componentize(wasm)
-        code, body = _compile(wasm, is_component)
+        code, body = _compile(wasm, here, is_component)
         cache.keep_code(entry, body)
     interface = known_interface(name, cache)
-    if interface is None:
-        if isinstance(code, wc.Component):
-            interface = component_interface(machine.engine(), code, wasm)
-        else:
-            interface = module_interface(code, wasm)
-    module = Module(interface, code)  # which refuses imports that nobody serves
+    if interface is not None:
+        return Module(interface, code, here)
+    if isinstance(code, wc.Component):
+        interface = component_interface(here.engine, code, wasm)
+    else:
+        interface = module_interface(code, wasm)
+    module = Module(interface, code, here)  # which refuses imports that nobody serves
     cache.keep_interface(name, interface.to_bytes())
     return module
 
 
-def _open(path: Path, is_component: bool) -> wc.Component | wasmtime.Module | None:
+def _kind(is_component: bool) -> type[wc.Component | wasmtime.Module]:
+    return wc.Component if is_component else wasmtime.Module
+
+
+def _open(path: Path, here: Machine, is_component: bool) -> wc.Component | wasmtime.Module | None:
     """Map compiled code, or return None if this engine does not take it."""
     try:
-        kind = wc.Component if is_component else wasmtime.Module
-        return kind.deserialize_file(machine.engine(), str(path))
+        return _kind(is_component).deserialize_file(here.engine, str(path))
     except wasmtime.WasmtimeError:
         return None
 
 
-def _compile(wasm: bytes, is_component: bool) -> tuple[wc.Component | wasmtime.Module, bytes]:
+def _compile(wasm: bytes, here: Machine, is_component: bool) -> tuple[wc.Component | wasmtime.Module, bytes]:
     """Compile, and return what to run and what to keep."""
     if len(wasm) > APART_BYTES:
         body = _compile_apart(wasm, is_component)
-        kind = wc.Component if is_component else wasmtime.Module
-        return kind.deserialize(machine.engine(), body), body
+        return _kind(is_component).deserialize(here.engine, body), body
     code = compile_here(wasm, is_component)
     return code, bytes(code.serialize())
 
@@ -139,7 +161,7 @@ def compile_here(wasm: bytes, is_component: bool) -> wc.Component | wasmtime.Mod
         BadModule: The engine refuses it.
     """
     try:
-        return wc.Component(machine.engine(), wasm) if is_component else wasmtime.Module(machine.engine(), wasm)
+        return _kind(is_component)(machine().engine, wasm)
     except wasmtime.WasmtimeError as error:
         raise BadModule(f"the module cannot be compiled: {_reason(str(error))}") from None
 
@@ -149,16 +171,18 @@ def _compile_apart(wasm: bytes, is_component: bool) -> bytes:
     with tempfile.TemporaryDirectory(prefix="ipvm-compile-") as folder:
         source, target = Path(folder, "in.wasm"), Path(folder, "out.cwasm")
         source.write_bytes(wasm)
-        command = [sys.executable, "-m", "ipvm_kernel.wasm.apart", str(source), str(target), str(int(is_component))]
+        # -P: the working folder is a notebook's, and nothing in it is to be imported.
+        compiler = [sys.executable, "-P", "-X", "utf8", "-m", "ipvm_kernel.wasm.apart"]
+        command = [*compiler, str(source), str(target), str(int(is_component))]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS, check=False, text=True)  # noqa: S603
+            done = subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS, check=False)  # noqa: S603
         except subprocess.TimeoutExpired:
             raise BadModule(
                 f"the module of {size(len(wasm))} was still compiling after {seconds(COMPILE_SECONDS)} and was stopped"
             ) from None
         if done.returncode:
-            why = done.stdout.strip() or f"the compiler ended with {done.returncode}"
-            raise BadModule(why)
+            why = done.stdout.decode("utf-8", "replace").strip()
+            raise BadModule(why or f"the compiler ended with {done.returncode}")
         return target.read_bytes()
 
 
@@ -200,7 +224,11 @@ _FEATURES: Final = {
     "memory64": "64-bit memories",
     "exceptions": "exceptions",
     "gc": "garbage-collected types",
+    "function references": "typed function references",
     "wide arithmetic": "wide arithmetic",
+    "stack switching": "stack switching",
+    "custom page sizes": "custom page sizes",
+    "component model async": "asynchronous components",
 }
 
 
@@ -208,8 +236,8 @@ def _reason(text: str) -> str:
     """Return the last cause of an engine's error on one line, and name the feature that is off if that is why."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = next((line for line in reversed(lines) if not line.startswith(("Caused by", "note:"))), "no reason given")
-    cause = printable(cause, limit=300)
+    cause = printable(re.sub(r"^\d+: ", "", cause), limit=300)
     for mark, feature in _FEATURES.items():
-        if mark in cause and any(word in cause for word in ("not enabled", "disabled", "require", "support")):
+        if mark in cause and any(word in cause for word in ("enabled", "disabled", "require", "support", "multiple")):
             return f"it uses {feature}, which ipvm turns off so that answers are equal on every machine ({cause})"
     return cause

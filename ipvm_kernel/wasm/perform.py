@@ -48,6 +48,9 @@ def perform(
     keep: Keep,
 ) -> Ended:
     """Call a function and return how it ended; see `runtime.call` for the arguments."""
+    opaque = wit.opaque_in(signature.result)
+    if opaque is not None:
+        return Ended(failure("conversion", f"{signature} answers with {opaque}, which is no data"), own=False)
     try:
         value = call(module, signature, values, limits=limits, seed=seed, stop=stop, report=report)
     except Failure as error:
@@ -72,7 +75,9 @@ def _shown(kind: wit.AnyType | None, value: wit.Value) -> Any:
         case wit.Tuple(items=items):
             return tuple(_shown(item, part) for item, part in zip(items, value, strict=True))
         case wit.Option(payload=payload):
-            return None if value is None else _shown(payload, value[0])
+            if value is None:
+                return None
+            return {"some": None} if isinstance(payload, wit.Option) and value[0] is None else _shown(payload, value[0])
         case wit.Variant(cases=cases):
             case = cases[value[0]]
             return {case.name: _shown(case.payload, value[1])}
@@ -80,5 +85,7 @@ def _shown(kind: wit.AnyType | None, value: wit.Value) -> Any:
             return ("err" if value[0] else "ok", _shown(err if value[0] else ok, value[1]))
         case wit.Enum(names=names):
             return names[value]
+        case wit.Flags(names=names):
+            return {name for bit, name in enumerate(names) if value >> bit & 1}
         case _:
             return value

@@ -16,14 +16,25 @@ _TYPECODE: Final = {
 }  # fmt: skip
 _CANONICAL_NAN: Final = {4: struct.pack("<I", 0x7FC00000), 8: struct.pack("<Q", 0x7FF8000000000000)}
 
+_F32: Final = struct.Struct("<f")
+_NORMAL_F32: Final = 2.0**-126
+# Below a power of two the next f32 is half as far as above it. So for three of them the shortest decimal that reads back
+# is not the nearest of its length; no other f32 is like that.
+_OUTWARD: Final = {2.0**-96: 1.2621775e-29, 2.0**87: 1.5474251e26, 2.0**90: 1.2379401e27}
+
 
 def packed(element: wit.AnyType, numbers: list[Any]) -> bytes:
     r"""Return the little-endian bytes of a list of scalars.
 
     >>> packed(wit.U16, [1, 258])
-    b'\\x01\\x00\\x02\\x01'
+    b'\x01\x00\x02\x01'
+
+    Raises:
+        OverflowError: One of them does not fit.
     """
     values = array(_TYPECODE[element], numbers)
+    if element == wit.F32 and sum(map(math.isinf, values)) != sum(map(math.isinf, numbers)):
+        raise OverflowError("a number is beyond the largest f32")
     if sys.byteorder == "big":
         values.byteswap()
     return values.tobytes()
@@ -32,15 +43,16 @@ def packed(element: wit.AnyType, numbers: list[Any]) -> bytes:
 def unpacked(element: wit.AnyType, data: bytes) -> list[Any]:
     r"""Return the scalars whose little-endian bytes are given.
 
-    >>> unpacked(wit.BOOL, b"\\x01\\x00")
+    >>> unpacked(wit.BOOL, b"\x01\x00")
     [True, False]
     """
+    if element == wit.BOOL:
+        return [byte != 0 for byte in data]
     values = array(_TYPECODE[element])
     values.frombytes(data)
     if sys.byteorder == "big":
         values.byteswap()
-    numbers = values.tolist()
-    return [number != 0 for number in numbers] if element == wit.BOOL else numbers
+    return values.tolist()
 
 
 def canonical_nan(element: wit.AnyType, data: bytes) -> bytes:
@@ -49,7 +61,7 @@ def canonical_nan(element: wit.AnyType, data: bytes) -> bytes:
         return data
     width = element.bits // 8
     numbers = unpacked(element, data)
-    if not any(map(math.isnan, numbers)):
+    if not math.isnan(sum(numbers)):  # a sum without NaN had none; one with NaN may come of infinities
         return data
     fixed, nan = bytearray(data), _CANONICAL_NAN[width]
     for i, number in enumerate(numbers):
@@ -58,19 +70,33 @@ def canonical_nan(element: wit.AnyType, data: bytes) -> bytes:
     return bytes(fixed)
 
 
+def f32(value: float) -> float:
+    """Return the f32 that is nearest to a float.
+
+    Raises:
+        OverflowError: It is beyond the largest.
+    """
+    nearest: float = _F32.unpack(_F32.pack(value))[0]
+    return nearest
+
+
 def shortest_f32(value: float) -> float:
     """Return the float whose decimal text is the shortest that reads back to the given f32 (RULES 1).
 
-    Homestar goes through a decimal of seven digits and loses 3.14159274, 1e-30 and -0.0; this form loses none.
+    Of several it is the nearest. Homestar goes through a decimal of seven digits and loses 3.14159274, 1e-30 and -0.0; this
+    form loses none.
 
     >>> shortest_f32(3883.199951171875), shortest_f32(-0.0)
     (3883.2, -0.0)
     """
-    for digits in (6, 7, 8):  # six digits always survive a round trip through f32, so fewer need no attempt
+    if abs(value) in _OUTWARD:
+        return math.copysign(_OUTWARD[abs(value)], value)
+    first = 6 if abs(value) >= _NORMAL_F32 or not value else 1  # six digits survive f32, but not in subnormal numbers
+    for digits in range(first, 9):
         short = float(f"{value:.{digits}g}")
         try:
-            if struct.unpack("<f", struct.pack("<f", short))[0] == value:
+            if f32(short) == value:
                 return short
-        except OverflowError:  # rounding up took it past the largest f32
+        except OverflowError:  # rounding took it past the largest f32
             continue
     return float(f"{value:.9g}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64 as base64_
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ipvm_kernel.errors import BadArgument
 from ipvm_kernel.ipld import CID, Ipld
+from ipvm_kernel.printable import printable
 from ipvm_kernel.wasm import types as wit
 
 Load = Callable[[CID], Ipld]
@@ -30,13 +32,21 @@ def some(payload: wit.AnyType, wire: Ipld, value: object = None) -> Ipld:
     """
     if wire is None and value == "null":
         return "null"
-    if isinstance(payload, wit.Option) and (wire is None or (type(wire) is dict and tuple(wire) == ("some",))):
+    if isinstance(payload, wit.Option) and (wire is None or tagged(payload, wire)):
         return {"some": wire}
     return wire
 
 
+def tagged(payload: wit.AnyType, wire: Ipld) -> bool:
+    """Return True if the wire form of an option says by a tag that there is something: `{"some": ...}`."""
+    return isinstance(payload, wit.Option) and type(wire) is dict and tuple(wire) == ("some",)
+
+
 def sided(side: int, wire: Ipld, value: object = None) -> Ipld:
-    """Return the wire form of a result: `[ok, null]` or `[null, err]`, tagged where the payload itself is null."""
+    """Return the wire form of a result: `[ok, null]` or `[null, err]`, tagged where the payload itself is null.
+
+    Homestar writes `[null, null]` for both ok(none) and err(none). That form means neither here.
+    """
     if wire is None and value == "null":
         wire = "null"
     if wire is None:
@@ -63,6 +73,22 @@ def sides(wire: Ipld) -> tuple[int, Ipld]:
             raise BadArgument("expected a result, `[ok, null]` or `[null, err]`")
 
 
+def keyed(element: wit.AnyType, keys: Sequence[object]) -> bool:
+    """Return True if a list of tuples has the wire form of a map, in which it keeps its order and its duplicates.
+
+    So it has if each tuple is a text and a value, and the texts rise strictly by their UTF-8 bytes. Homestar makes a map
+    of any list of such pairs, and of an empty list of any tuples.
+    """
+    if not isinstance(element, wit.Tuple):
+        return False
+    if not keys:
+        return True
+    if len(element.items) != 2 or element.items[0] != wit.STRING:
+        return False
+    names = [key.encode() for key in keys if type(key) is str]
+    return len(names) == len(keys) and all(a < b for a, b in itertools.pairwise(names))
+
+
 def message_of(payload: Ipld) -> Ipld:
     """Return the message of an error's payload, or a payload that is no such map as it is."""
     message = payload.get("message") if type(payload) is dict else None
@@ -70,8 +96,18 @@ def message_of(payload: Ipld) -> Ipld:
 
 
 def base64(data: bytes) -> str:
-    """Return the base64 without padding that Homestar gives for bytes where text is expected (1.8)."""
+    """Return the base64 without padding that Homestar gives for bytes where text is expected."""
     return base64_.b64encode(data).decode("ascii").rstrip("=")
+
+
+def surrogate(text: str) -> int | None:
+    """Return where a text has its first lone surrogate, for which there is no UTF-8, or None."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return error.start
+    return None
 
 
 _NAMES: Final = {bool: "a bool", int: "an integer", float: "a float", str: "text", bytes: "bytes", list: "a list",
@@ -80,6 +116,12 @@ _NAMES: Final = {bool: "a bool", int: "an integer", float: "a float", str: "text
 
 def misfit(kind: wit.AnyType, wire: Ipld) -> BadArgument:
     """Return the error that says which type was expected and what was found."""
-    shown = repr(wire) if isinstance(wire, bool | int | float | str) else ""
-    shown = f" {shown[:60]}{'…' if len(shown) > 60 else ''}" if shown else ""
+    shown = ""
+    if isinstance(wire, bool | int | float | str):
+        shown = " " + printable(repr(wire[:60] if isinstance(wire, str) else wire), limit=60)
     return BadArgument(f"expected {kind}, found {_NAMES.get(type(wire), type(wire).__name__)}{shown}")
+
+
+def placed(place: str, error: BadArgument) -> BadArgument:
+    """Return an error about a part with the place of that part before it: "rows[3].name: expected ..."."""
+    return BadArgument(f"{place}{'' if error.message[:1] in '.[' else ': '}{error.message}")

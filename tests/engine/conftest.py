@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.guests import typed
+from tests.guests import component, numbers, session, typed
 
-__all__ = ["typed"]
+__all__ = ["component", "numbers", "session", "typed"]

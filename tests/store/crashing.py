@@ -1,6 +1,6 @@
 """Kill a process that writes to a store, again and again, and look at what is left. Run as a program: it forks.
 
-    python -m tests.store.crashing FOLDER ROUNDS SEED
+python -m tests.store.crashing FOLDER ROUNDS SEED
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ipvm_kernel.errors import IpvmError
-from ipvm_kernel.ipld import Block
+from ipvm_kernel.ipld import Block, Ipld
 from ipvm_kernel.store.sqlite import SqliteStore
 from ipvm_kernel.store.verify import verify
 from ipvm_kernel.testing import filing, task
@@ -24,7 +24,7 @@ SECONDS = 0.25
 """How long a writer may live, at most."""
 
 
-def value(number: int) -> object:
+def value(number: int) -> Ipld:
     """Return what task `number` answers: mostly little, now and then enough for a file."""
     return bytes([number % 251]) * 100_000 if number % 9 == 0 else number
 

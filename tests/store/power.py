@@ -1,5 +1,8 @@
-"""A power cut, simulated: every write that a store makes is recorded, and any prefix of them can be laid out again with
-what was not synced yet torn into sectors, of which some reached the disk and some did not."""
+"""A power cut, simulated.
+
+Every write that a store makes is recorded, and any prefix of them can be laid out again, with what was not synced yet
+torn into sectors, of which some reached the disk and some did not.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from ipvm_kernel.ipld import Block
-from ipvm_kernel.store import disk, schema
+from ipvm_kernel.store import disk
 from ipvm_kernel.store.files import Files
 from ipvm_kernel.store.sqlite import SqliteStore
 
@@ -96,7 +99,6 @@ def recorded(folder: Path, tape: Tape, patch: pytest.MonkeyPatch) -> SqliteStore
 
     SQLite cannot share its log through a file system written in Python, so the two connections of the store are one.
     """
-
     vfs_name = f"tape-{id(tape)}"
 
     class Recording(apsw.VFS):
@@ -144,8 +146,9 @@ def recorded(folder: Path, tape: Tape, patch: pytest.MonkeyPatch) -> SqliteStore
     folder.mkdir(mode=0o700)
     connection = apsw.Connection(str(folder / "store.db"), vfs=vfs_name)
     connection.pragma("locking_mode", "exclusive")
+    connection.pragma("wal_autocheckpoint", 16)  # pages: the log is emptied often
     with patch.context() as during:
-        during.setattr(schema.apsw, "Connection", lambda *_: connection)
+        during.setattr(apsw, "Connection", lambda *_: connection)
         during.setattr(disk, "Files", RecordedFiles)
         store = SqliteStore(folder)
         store.pin("first", Block.of("pinned").cid)  # opens the second connection, which is the first
