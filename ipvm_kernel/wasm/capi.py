@@ -10,9 +10,11 @@ straight to its linear memory, can take the same values.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import itertools
+import mmap
 import struct
 from array import array as _words
 from typing import TYPE_CHECKING, Any, Final, assert_never
@@ -47,6 +49,7 @@ _NAMED_VAL: Final = struct.Struct("<B7xQQQ")  # a kind, then {{size, data}, poin
 _RESULT_VAL: Final = struct.Struct("<B7xB7xQ8x")
 _SPAN: Final = struct.Struct("<QQ")
 _TEXTS: Final = struct.Struct("<8xQQ8x")
+_HUGE: Final = 4 << 20  # two huge pages
 _U64_MASK: Final = (1 << 64) - 1
 _WIDE: Final[dict[int, Any]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -91,7 +94,7 @@ class Arena:
         self._kept.append(entry)
         return entry[1], entry[2]
 
-    def address_of_array(self, data: bytearray) -> int:
+    def address_of_array(self, data: bytearray | mmap.mmap) -> int:
         """Keep a mutable buffer, which is not empty, and return the address of its first byte."""
         first = ctypes.c_char.from_buffer(data)
         self._kept.append(first)
@@ -204,10 +207,9 @@ def _named(kind: int, name: str, box: int, arena: Arena) -> bytes:
     return _NAMED_VAL.pack(kind, *arena.name(name), box)
 
 
-def _spread(element: wit.AnyType, width: int, data: bytes) -> bytearray:
+def _spread(element: wit.AnyType, width: int, data: bytes) -> bytearray | mmap.mmap:
     """Return the C array of a list of scalars: 32 bytes an element, filled with one strided copy."""
-    kind = 0 if isinstance(element, wit.Bool) else _KIND[element]
-    array = bytearray(bytes((kind,)).ljust(_VAL, b"\0")) * (len(data) // width)
+    array = _blank(0 if isinstance(element, wit.Bool) else _KIND[element], len(data) // width)
     if width == 1:
         array[8::_VAL] = data  # several times as fast as through a view
     elif array:
@@ -215,6 +217,21 @@ def _spread(element: wit.AnyType, width: int, data: bytes) -> bytearray:
         view[8 // width :: _VAL // width] = memoryview(data).cast("B").cast(_WIDE[width])
         view.release()
     return array
+
+
+def _blank(kind: int, count: int) -> bytearray | mmap.mmap:
+    """Return the C array of `count` structures of one kind, whose other bytes are zero.
+
+    A large one is asked of the system in huge pages, where it has them: half of its cost is that of the pages.
+    """
+    size = count * _VAL
+    if size < _HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return bytearray(bytes((kind,)).ljust(_VAL, b"\0")) * count
+    area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):
+        area.madvise(mmap.MADV_HUGEPAGE)
+    area[0::_VAL] = bytes((kind,)) * count
+    return area
 
 
 def _spread_texts(texts: Sequence[str], arena: Arena) -> bytearray:
@@ -329,7 +346,7 @@ def give(kind: wit.AnyType, value: Value, at: int) -> None:
             ctypes.memmove(at, _lower(kind, value, _NOWHERE), _VAL)
 
 
-def _owned(new: Any, array: bytearray, count: int) -> tuple[int, int]:
+def _owned(new: Any, array: bytearray | mmap.mmap, count: int) -> tuple[int, int]:
     """Return size and address of a copy of some structures in memory of wasmtime's own."""
     span = ctypes.create_string_buffer(_SPAN.size)
     new(span, count)

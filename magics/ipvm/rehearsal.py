@@ -60,7 +60,7 @@ def rehearse(folder: Path) -> tuple[str, bool]:
             told = error or f"{made:,} run, {max(named - made, 0):,} replayed"
             lines.append([path.name, turn, told, seconds(time.perf_counter() - began)])
             print(f"{path.name}, {turn} run: {told}", flush=True)  # noqa: T201 - progress of a long command
-        page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+        page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)  # type: ignore[no-untyped-call]
         path.with_suffix(".html").write_text(page, encoding="utf-8")
     pages = "\n".join(f"  {path.with_suffix('.html')}" for path in notebooks)
     text = f"{table(lines, ['notebook', 'run', 'tasks', 'took'])}\n\n{_latest()}\n\nAs pages, to look at without a kernel:\n{pages}"
