@@ -111,8 +111,13 @@ def connect(path: Path, *, local: bool) -> apsw.Connection:
 
 def _version(connection: apsw.Connection, path: Path) -> int:
     """Return the version of a store's tables, 0 if it has none."""
-    found, application = connection.pragma("user_version"), connection.pragma("application_id")
-    if application != APPLICATION and (found or connection.execute("SELECT 1 FROM sqlite_schema").fetchall()):
+    connection.execute("BEGIN")  # one look at all three: another kernel may be making the tables just now
+    try:
+        found, application = connection.pragma("user_version"), connection.pragma("application_id")
+        strange = application != APPLICATION and (found or connection.execute("SELECT 1 FROM sqlite_schema").fetchall())
+    finally:
+        connection.execute("COMMIT")
+    if strange:
         raise StoreDamaged(f"{path} belongs to another program, not to ipvm. Move it away, or choose another folder")
     if found > VERSION:
         raise StoreReadOnly(

@@ -31,6 +31,7 @@ def load(shell: InteractiveShell) -> None:
         lambda: shell.events.unregister("pre_run_cell", footer.before),
         lambda: shell.events.unregister("post_run_cell", footer.after),
         lambda: display.unregister(shell),
+        footer.forget,
     ]
     setattr(shell, _LOADED, undo)
 

@@ -48,6 +48,13 @@ class Footer:
         if session is not None:
             session.take_tally()
 
+    def forget(self) -> None:
+        """Say that no cell is running: nobody will say so any more."""
+        from ipvm_kernel import notebook
+
+        notebook.end_capture()
+        notebook.set_cell(None)
+
     def after(self, result: ExecutionResult) -> None:  # noqa: ARG002 - what it gave is not our business
         """Say what ipvm did in the cell."""
         from ipvm_kernel import notebook

@@ -99,9 +99,10 @@ def _latest() -> str:
         if entry.receipt is None or entry.func in rows or len(rows) >= _SHOWN:
             continue
         try:
-            value = session.receipt_at(entry.receipt).value
+            receipt = session.receipt_at(entry.receipt)
         except IpvmError:
             continue
+        value = receipt.value if receipt.ok else printable(entry.error, limit=60)
         rows[entry.func] = [printable(entry.func, limit=30), str(entry.receipt), seconds(entry.seconds), brief(value)]
     listed = [[func, f"{counts[func]:,}", *row[1:]] for func, row in rows.items()]
     return f"{table(listed, ['function', 'tasks', 'latest receipt', 'took', 'value'])}\n{plural(sum(counts.values()), 'task')} in the journal"
