@@ -21,6 +21,7 @@ from ipvm_kernel.errors import (
 )
 from ipvm_kernel.model import Promise, Receipt, Workflow
 from ipvm_kernel.printable import plural, printable, size
+from ipvm_kernel.wasm import saving
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.plain import plain
 from ipvm_kernel.wasm.wire import message_of, sides
@@ -193,29 +194,21 @@ class Handle:
 
     def save(self, path: str | Path) -> Path:
         """Write the value to a file as it is: bytes as bytes, text as text, anything else as DAG-JSON. Return where."""
-        from ipvm_kernel.wasm.saving import save
-
-        return save(self.result(), path)
+        return saving.save(self.result(), path)
 
     # --- other libraries' values --------------------------------------------------------------------------------------
 
     def to_numpy(self) -> Any:
         """Return the value as a numpy array."""
-        from ipvm_kernel.wasm.saving import to_numpy
-
-        return to_numpy(self.result(), self._signature)
+        return saving.to_numpy(self.result(), self._signature)
 
     def to_pandas(self) -> Any:
         """Return the value as a pandas Series (a list) or DataFrame (records)."""
-        from ipvm_kernel.wasm.saving import to_pandas
-
-        return to_pandas(self.result())
+        return saving.to_pandas(self.result())
 
     def to_image(self) -> Any:
         """Return the value, the bytes of a picture, as a PIL image."""
-        from ipvm_kernel.wasm.saving import to_image
-
-        return to_image(self.result())
+        return saving.to_image(self.result())
 
     # --- how it behaves in Python -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ipvm_kernel.engine.ops import Means, Performed, Prepared, Unprepared
+from ipvm_kernel.engine.ops import Means, Performed, Prepared, Unprepared, plain
 from ipvm_kernel.engine.resolved import canonical, key_of
 from ipvm_kernel.errors import BuildFailed, ToolchainMissing
 from ipvm_kernel.model import Outcome, failure
@@ -36,6 +36,7 @@ class Build:
 
     def prepare(self, instruction: Instruction, tree: Any) -> Prepared:
         """Check the form of the input."""
+        tree = plain(tree)
         given = tree if type(tree) is dict else {}
         if not all(type(given.get(name)) is str for name in ("lang", "source", "world")):
             raise Unprepared(failure("conversion", "a build takes the input {lang, source, world, flags, glue}"))

@@ -22,14 +22,14 @@ from ipvm_kernel.errors import (
     ToolchainMissing,
     UnknownFunction,
 )
-from ipvm_kernel.model import WASM_RUN, Instruction, Outcome, failure
+from ipvm_kernel.model import WASM_RUN, Awaited, Instruction, Outcome, failure
+from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.limits import Kind, Limits, Report
-from ipvm_kernel.wasm.lowering import lower
+from ipvm_kernel.wasm.lowering import lower, unwrap
 
 if TYPE_CHECKING:
     from ipvm_kernel.ipld import CID, Ipld
     from ipvm_kernel.store import Store
-    from ipvm_kernel.wasm import types as wit
     from ipvm_kernel.wasm.library import Library
     from ipvm_kernel.wasm.stop import Stop
 
@@ -108,6 +108,29 @@ class Op(Protocol):
         """Do it. A guest's failure is an outcome; this never raises for it."""
 
 
+def plain(tree: Any) -> Any:
+    """Return an input with values where promises stood, for operations that have no types of their own.
+
+    Raises:
+        Unprepared: It awaits an ok value of a function typed `result<T, E>`, which answered `err`.
+    """
+    if type(tree) is Awaited:
+        try:
+            return unwrap(wit.BOOL, tree)  # no result, so a pair is taken apart
+        except BrokenPromise as error:
+            raise Unprepared(_broken(error, tree.instruction)) from None
+    if type(tree) is list:
+        return [plain(item) for item in tree]
+    if type(tree) is dict:
+        return {key: plain(item) for key, item in tree.items()}
+    return tree
+
+
+def _broken(error: BrokenPromise, culprit: CID | None) -> Outcome:
+    """Return what a task comes to that awaits an ok value where there is an `err`."""
+    return failure("broken-promise", error.message, {"instruction": culprit, "error": error.error})
+
+
 class WasmRun:
     """`wasm/run`: call a function of a module."""
 
@@ -159,8 +182,7 @@ class WasmRun:
             plain = [canonical(param.type, arg) for param, arg in zip(signature.params, args, strict=True)]
             key = key_of(instruction.rsc, instruction.op, [signature.name, plain], instruction.nnc)
         except BrokenPromise as error:
-            detail: dict[str, Ipld] = {"instruction": error.instruction, "error": error.error}
-            raise Unprepared(failure("broken-promise", error.message, detail)) from None
+            raise Unprepared(_broken(error, error.instruction)) from None
         except BadArgument as error:
             raise Unprepared(failure("conversion", error.message)) from None
         return Prepared(instruction, args, key, signature)

@@ -68,11 +68,12 @@ def plan(
         cid = pending.pop()
         if cid in order:
             continue
-        if cid not in made.tasks and cid not in on_file:
-            _find_elsewhere(made, store, cid, on_file, rerun)
         order[cid] = None
-        if cid in on_file:
-            made.replays[cid] = on_file[cid]
+        found = on_file.get(cid)
+        if found is None and cid not in made.tasks:
+            found = _find_elsewhere(made, store, cid, rerun)
+        if found is not None:
+            made.replays[cid] = on_file[cid] = found
             continue
         made.runs.append(cid)
         awaits = tuple(dict.fromkeys(promise.instruction for promise in made.tasks[cid].run.awaits))
@@ -97,11 +98,11 @@ def _admitted(made: Plan, found: dict[CID, OnFile], rerun: Collection[CID]) -> d
     return usable
 
 
-def _find_elsewhere(made: Plan, store: Store, cid: CID, on_file: dict[CID, OnFile], rerun: Collection[CID]) -> None:
+def _find_elsewhere(made: Plan, store: Store, cid: CID, rerun: Collection[CID]) -> OnFile | None:
     """Find an instruction that no task of this run has: its receipt, or itself, to be run (RULES 4)."""
-    on_file.update(_admitted(made, store.on_file([cid]), rerun))
-    if cid in on_file:
-        return
+    found = _admitted(made, store.on_file([cid]), rerun).get(cid)
+    if found is not None:
+        return found
     try:
         made.tasks[cid] = Task(run=Instruction.from_block(store.get(cid), trusted=True))
     except (NotFound, BadInput) as error:
@@ -112,3 +113,4 @@ def _find_elsewhere(made: Plan, store: Store, cid: CID, on_file: dict[CID, OnFil
             f"{who} awaits {cid}, which is no task of this workflow, has no receipt on file and {what}. "
             f"Run the workflow that it belongs to first, or load it"
         ) from None
+    return None

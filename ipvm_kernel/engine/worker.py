@@ -86,8 +86,10 @@ class Worker:
             return _failed("missing", f"no operation is called {task.run.op!r}; there are: {known}")
         try:
             prepared = op.prepare(task.run, resolve(task.run.input, self._promised))
-        except (_Skip, _Broken) as reason:
+        except _Skip as reason:
             return Attempt(why_not=reason)
+        except _Broken as reason:
+            return Attempt(why_not=_Skip() if self._is_not_needed(task) else reason)
         except Unprepared as error:
             return Attempt(performed=Performed(error.outcome, filed=False, report=Report()))
         except Exception as error:  # noqa: BLE001 - as below
@@ -108,6 +110,17 @@ class Worker:
             if claim is not None:
                 claim.release()
             raise
+
+    def _is_not_needed(self, task: Task) -> bool:
+        """Return True if a task awaits an error that did not happen, whatever else it awaits has come to."""
+        for promise in task.run.awaits:
+            try:
+                self._promised(promise)
+            except _Skip:
+                return True
+            except (_Broken, Unprepared):
+                continue
+        return False
 
     def _promised(self, promise: Promise) -> Awaited:
         """Return what a promise has come to (RULES 4)."""

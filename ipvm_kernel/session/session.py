@@ -13,7 +13,7 @@ from ipvm_kernel.callables import Module, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
 from ipvm_kernel.engine.planner import Plan, plan
-from ipvm_kernel.errors import BadCID, BadInput, IpvmError, NotFound
+from ipvm_kernel.errors import BadInput, IpvmError, NotFound
 from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
@@ -21,6 +21,7 @@ from ipvm_kernel.runs import Run
 from ipvm_kernel.session import building, looking
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
+from ipvm_kernel.session.sources import module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
@@ -111,34 +112,12 @@ class Session:
             BadModule: It is not Wasm that ipvm can run; the message says why.
             NotFound: No such file, or the CID is not in the store.
         """
-        cid, data = self._module_bytes(source)
+        cid, data = module_bytes(source)
         interface = self.library.interface(cid, lambda wanted: data if data is not None else self.store.read(wanted))
         if data is not None:
             self.store.put_file(data, "module")
         label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
         return Module(self, cid, interface, label, self.store.size(cid) or 0)
-
-    def _module_bytes(self, source: str | bytes | os.PathLike[str] | CID | File) -> tuple[CID, bytes | None]:
-        from ipvm_kernel.ipld.unixfs import file_cid
-
-        if isinstance(source, File):
-            return source.cid, None
-        if isinstance(source, CID):
-            return source, None
-        if isinstance(source, bytes):
-            return file_cid(source), source
-        text = os.fspath(source)
-        named = CID.from_canonical(text.removeprefix("ipfs://"))
-        if named is not None:
-            return named, None
-        if text.startswith("ipfs://"):
-            raise BadCID(f"expected ipfs:// and a CID, found {text[:100]!r}")
-        path = Path(text).expanduser()
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise NotFound(f"no module at {path}: {error.strerror}. The working directory is {Path.cwd()}") from None
-        return file_cid(data), data
 
     def build(
         self, source: str, *, lang: str, world: str | None = None, flags: Sequence[str] = (), name: str = ""

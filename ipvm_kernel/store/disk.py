@@ -10,9 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-import apsw
-
-from ipvm_kernel.errors import StoreError, StoreReadOnly
+from ipvm_kernel.errors import StoreError, StoreFull, StoreReadOnly
 from ipvm_kernel.printable import size
 from ipvm_kernel.store import room, schema, sql
 from ipvm_kernel.store.base import Usage
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from ipvm_kernel.ipld import CID
+    import apsw
 
 FILE_BYTES: Final = 65_536
 """A block of more bytes than this is a file of its own."""
@@ -41,13 +39,16 @@ class Disk:
         writer: What is on its way to disk.
         touched: What was read, and when; written with the next change.
         read_only: Why nothing is kept, or "".
+        spared_seconds: What was made or used so lately is not dropped at the limit: a run may be about to ask for it.
     """
+
+    spared_seconds = 60.0
 
     def __init__(self, folder: Path, *, limit_bytes: int | None = None) -> None:
         self.folder = folder
         self.notices: list[str] = []
         self.read_only = ""
-        self.touched: dict[CID, int] = {}
+        self.touched: dict[bytes, int] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if folder.stat().st_mode & 0o002:
@@ -141,7 +142,10 @@ class Disk:
                         rows.append((cid.bytes, length, schema.INLINE, role, now, block.data))
                 gone = self.files.settle(large)
             except OSError as error:
-                raise apsw.FullError(str(error.strerror)) from error
+                raise StoreFull(
+                    f"{self.files.folder} could not be written ({error.strerror}): results are shown but not kept. "
+                    f"Make room, then run `ipvm gc`"
+                ) from error
         rows += [
             (cid.bytes, length, schema.ON_DISK, role, now, None)
             for cid, (length, role) in large.items()
@@ -166,7 +170,7 @@ class Disk:
                 self._make_room_at_limit()
 
     def _make_room_at_limit(self) -> None:
-        dropped = self.make_room(self.limit_bytes * 9 // 10)
+        dropped = self.make_room(self.limit_bytes * 9 // 10, older=self.spared_seconds)
         if dropped.count and self._full_at == self.limit_bytes:
             self.notices.append(
                 f"the store reached its limit of {size(self.limit_bytes)}: {dropped.count:,} results of pure tasks were "
@@ -193,7 +197,7 @@ class Disk:
     def _note_use(self) -> None:
         touched, self.touched = self.touched, {}
         if touched:
-            self.change(sql.TOUCH, [(when, cid.bytes) for cid, when in touched.items()])
+            self.change(sql.TOUCH, [(when, raw) for raw, when in list(touched.items())])
 
     def usage(self) -> Usage:
         """Return what is held, as of the last commit."""

@@ -136,7 +136,7 @@ class SqliteStore(Journal):
         if waiting is not None:
             return waiting.data
         data = self._load(cid)
-        self._disk.touched[cid] = int(time.time())
+        self._disk.touched[cid.bytes] = int(time.time())
         if cid not in self._checked:
             if cid.codec == "dag-pb":
                 if file_cid(data) != cid:
@@ -191,27 +191,34 @@ class SqliteStore(Journal):
 
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
         """Return the receipt on file for each instruction that has one, in one look-up for many."""
-        wanted = list(instructions)
-        candidates: dict[CID, list[OnFile]] = {}
+        wanted = {cid.bytes: cid for cid in instructions}
+        chosen: dict[CID, OnFile] = {}
+        several: dict[CID, list[OnFile]] = {}
         with self._writer.lock:
             batches = [batch.by_instruction for batch in self._writer.batches() if batch.by_instruction]
-            for cid in wanted if batches else ():
-                if waiting := [found for batch in batches for found in batch.get(cid, ())]:
-                    candidates[cid] = waiting
-        now = int(time.time())
-        while wanted:
-            count = next((count for count in sql.ASKED if count >= len(wanted)), sql.ASKED[-1])
-            chunk, wanted = wanted[:count], wanted[count:]
-            asked = [cid.bytes for cid in chunk]
-            asked += asked[:1] * (count - len(asked))
-            for row in self._disk.rows(sql.ON_FILE[count], tuple(asked)):
-                found = self._on_file(row)
-                candidates.setdefault(found.instruction, []).append(found)
-                self._disk.touched[found.cid] = now
-        return {cid: best for cid, found in candidates.items() if (best := choose(found)) is not None}
+            for cid in wanted.values() if batches else ():
+                for found in [found for batch in batches for found in batch.get(cid, ())]:
+                    if chosen.setdefault(cid, found) is not found:
+                        several.setdefault(cid, [chosen[cid]]).append(found)
+        now, asked = int(time.time()), list(wanted)
+        while asked:
+            count = next((count for count in sql.ASKED if count >= len(asked)), sql.ASKED[-1])
+            chunk, asked = asked[:count], asked[count:]
+            rows = self._disk.rows(sql.ON_FILE[count], (*chunk, *chunk[:1] * (count - len(chunk))))
+            self._disk.touched.update((row[1], now) for row in rows)
+            for row in rows:
+                cid = wanted[row[0]]
+                found = self._on_file(cid, row)
+                if chosen.setdefault(cid, found) is not found:
+                    several.setdefault(cid, [chosen[cid]]).append(found)
+        for cid, candidates in several.items():
+            best = choose(candidates)
+            assert best is not None
+            chosen[cid] = best
+        return chosen
 
-    def _on_file(self, row: tuple[Any, ...]) -> OnFile:
-        instruction, raw, ran, own, admitted, filed, seconds, place, data = row
+    def _on_file(self, instruction: CID, row: tuple[Any, ...]) -> OnFile:
+        _, raw, ran, own, admitted, filed, seconds, place, data = row
         cid = unchecked(raw)
         kept: Any = None
         if data is not None:
@@ -221,16 +228,8 @@ class SqliteStore(Journal):
                 kept = Receipt.trusted(self._block(cid, data))
         elif place == schema.INLINE or (place == schema.ON_DISK and self.files.path(cid).exists()):
             kept = partial(self._receipt, cid)
-        return OnFile(
-            unchecked(instruction),
-            cid,
-            unchecked(ran) if ran else None,
-            bool(own),
-            bool(admitted),
-            filed,
-            seconds,
-            kept,
-        )
+        met = unchecked(ran) if ran else None
+        return OnFile(instruction, cid, met, bool(own), bool(admitted), filed, seconds, kept)
 
     def _receipt(self, cid: CID) -> Receipt:
         return Receipt.trusted(self.get(cid))
@@ -242,13 +241,14 @@ class SqliteStore(Journal):
                 if key in batch.outcomes:
                     return batch.outcomes[key]
         rows = self._disk.rows(sql.OUTCOME, (key,))
-        return self._on_file(rows[0]) if rows else None
+        return self._on_file(unchecked(rows[0][0]), rows[0]) if rows else None
 
     def receipts_of(self, instruction: CID) -> list[OnFile]:
         """Return every receipt for an instruction, the chosen one first."""
         with self._writer.lock:
             found = [found for batch in self._writer.batches() for found in batch.by_instruction.get(instruction, ())]
-        found = merged([*found, *map(self._on_file, self._disk.rows(sql.ON_FILE[1], (instruction.bytes,)))])
+        rows = self._disk.rows(sql.ON_FILE[1], (instruction.bytes,))
+        found = merged([*found, *(self._on_file(instruction, row) for row in rows)])
         first = choose(found)
         return sorted(found, key=lambda other: other is not first)
 

@@ -10,6 +10,7 @@ from ipvm_kernel.errors import BadWorkflow, BrokenPromise, GuestError, GuestTrap
 from ipvm_kernel.ipld import CID, Block, encode
 from ipvm_kernel.model import Instruction, Outcome, Promise, Receipt, Task, Workflow
 from ipvm_kernel.testing import task
+from tests.engine.test_graphs import Graph
 
 if TYPE_CHECKING:
     from ipvm_kernel import Handle, Session
@@ -159,6 +160,20 @@ def test_error_of_a_success(session: Session, numbers: Module, typed: Module) ->
     for handle in (note, after):
         with pytest.raises(Skipped):
             handle.result()
+
+
+def test_a_handler_that_is_not_needed(session: Session, numbers: Module, typed: Module) -> None:
+    """
+    What handles an error that did not happen is skipped, whatever its other inputs have come to.
+    """
+    session.ops._made["test/graph"] = Graph()
+    good, trap = numbers.add_one(1), numbers.trap(1)
+    awaited = [Promise("ok", trap.cid).to_ipld(), Promise("error", good.cid).to_ipld()]
+    both = Task(run=Instruction(rsc="ipvm:test", op="test/graph", input=["sum", 1, *awaited]))
+
+    run = session.run(Workflow(tasks=(good.task, trap.task, both))).wait()
+
+    assert run.counts == {"computed": 1, "failed": 1, "skipped": 1}
 
 
 def test_outcomes(session: Session, numbers: Module, typed: Module) -> None:

@@ -148,6 +148,32 @@ with Session(sys.argv[1]) as session:
     assert done.stdout == "{'replayed': 2} False False\n"
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork(tmp_path: Path) -> None:
+    """
+    The child of a process that has used a session can use it too: what it runs is there for its parent.
+    """
+    with Session(tmp_path / "store") as session:
+        module = session.module(NUMBERS)
+        assert module.add_one(1).result() == 2
+        child = os.fork()
+        if not child:
+            failed = 1
+            try:
+                assert session.run([module.add_one(1), module.add_one(2)]).wait().counts == {
+                    "replayed": 1,
+                    "computed": 1,
+                }
+                session.close()
+                failed = 0
+            finally:
+                os._exit(failed)
+
+        assert os.waitpid(child, 0)[1] == 0
+        assert session.run(module.add_one(2)).wait().counts == {"replayed": 1}
+        assert module.add_one(3).result() == 4
+
+
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,10 @@ import apsw
 import pytest
 
 from ipvm_kernel import Session
-from ipvm_kernel.errors import NotFound, StoreDamaged, StoreError, StoreFull, StoreReadOnly
+from ipvm_kernel.errors import NotFound, StoreBusy, StoreDamaged, StoreError, StoreFull, StoreReadOnly
 from ipvm_kernel.ipld import Block
 from ipvm_kernel.session import defaults
+from ipvm_kernel.store import schema
 from ipvm_kernel.store.sqlite import SqliteStore
 from ipvm_kernel.store.verify import verify
 from ipvm_kernel.testing import filing, task
@@ -51,7 +52,7 @@ def test_a_full_disk(mounted: Callable[..., Path]) -> None:
     large = filing(task("large"), bytes(60_000) + b"\x01" * 300_000)
     store.file(large)
 
-    with pytest.raises(StoreFull, match="no space left"):
+    with pytest.raises(StoreFull, match=r"(?i)no space left"):
         store.sync()
     with pytest.raises(StoreFull):
         store.sync()
@@ -343,6 +344,31 @@ def test_a_missing_file(folder: Path) -> None:
         assert found.receipt is None
         with pytest.raises(NotFound):
             store.get(made.receipt.cid)
+
+
+# --- somebody else ----------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_another_process_holds(store: SqliteStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    While another process holds the database, reading goes on; whoever waits too long to write is told, and can try again.
+    """
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0)
+    made = filing(task(1))
+    holder = apsw.Connection(str(folder / "store.db"))
+    holder.execute("BEGIN IMMEDIATE")
+    store.file(made)
+
+    with pytest.raises(StoreBusy, match="another process held"):
+        store.sync()
+    assert store.on_file([made.task.run.cid])[made.task.run.cid].receipt == made.receipt
+    assert store.pins() == {}
+    with pytest.raises(StoreBusy):
+        store.pin("a", made.receipt.cid)
+    holder.execute("COMMIT")
+    store.sync()
+    assert store.usage().receipts == 1
+    holder.close()
 
 
 # --- after the end ----------------------------------------------------------------------------------------------------

@@ -284,6 +284,7 @@ def test_the_limit(folder: Path) -> None:
     A store that reaches its limit makes room by itself, and says so once.
     """
     store = SqliteStore(folder, limit_bytes=1_000_000)
+    store._disk.spared_seconds = 0
     for n in range(40):
         store.file(filing(task(n), bytes([n]) * 60_000))
         store.sync()
@@ -295,6 +296,19 @@ def test_the_limit(folder: Path) -> None:
     store.close()
 
 
+def test_what_was_just_made_is_spared(folder: Path) -> None:
+    """
+    At the limit nothing goes that was made or used in the last minute: the run that made it may be about to ask for it.
+    """
+    store = SqliteStore(folder, limit_bytes=100_000)
+    made = [filed(store, filing(task(n), bytes([n]) * 60_000)) for n in range(4)]
+    store.sync()
+
+    assert all(one.here for one in store.on_file([one.task.run.cid for one in made]).values())
+    assert store.gc(to=100_000).count == 3
+    store.close()
+
+
 def test_a_limit_that_cannot_be_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Where nothing may be dropped, the store grows over its limit, and does not search through itself with every commit.
@@ -303,9 +317,9 @@ def test_a_limit_that_cannot_be_kept(folder: Path, monkeypatch: pytest.MonkeyPat
     searched: list[int] = []
     make = store._disk.make_room
 
-    def counted(target: int) -> object:
+    def counted(target: int, *, older: float) -> object:
         searched.append(target)
-        return make(target)
+        return make(target, older=older)
 
     monkeypatch.setattr(store._disk, "make_room", counted)
     for n in range(60):
