@@ -192,6 +192,8 @@ class Worker:
             receipt = _receipt(task, receipt.out)
             entry = self._entry(cid, task)
             entry.how, entry.source, entry.seconds, entry.receipt = "shared", source.cid, source.seconds, receipt.cid
+            said = self._store.logs([source.instruction]).get(source.instruction)
+            entry.log = said.log if said is not None else ""
             self._store.file(Filing(task, receipt, attempt.key, entry))
         return Answer(cid, receipt, "replayed", saved=source.seconds, filed=True)
 

@@ -88,6 +88,8 @@ def handle(view: HandleView) -> str:
         body = block(code(size(view.length)), quiet(", not read to be shown. .save(path) writes it to a file"))
     else:
         body = block(parts.value_block(task.value, Room(), alt=f"{clipped(task.func, 60)}: its value"))
+    if task.log:
+        about.append(("log", pre(task.log, parts.TEXT_CHARACTERS)))
     about_it = quiet(f"task {task.short} · receipt {task.receipt_short}")
     return whole(body, details(spaced(name, sign(task.state, task.called), about_it), pairs(about)))
 

@@ -26,7 +26,7 @@ class Tally(msgspec.Struct):
         seconds: Seconds that guests ran.
         filed: The receipt of each instruction.
         workflows: The workflows that were run.
-        logs: What guests said, by name of function.
+        logs: What guests said just now: of each instruction, the function and its log.
         elapsed: Seconds spent in runs, waiting included.
         told: True if the summary is on the screen already.
     """
@@ -36,7 +36,7 @@ class Tally(msgspec.Struct):
     seconds: float = 0.0
     filed: dict[CID, CID] = msgspec.field(default_factory=dict)
     workflows: list[str] = msgspec.field(default_factory=list)
-    logs: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    logs: dict[CID, tuple[str, str]] = msgspec.field(default_factory=dict)
     elapsed: float = 0.0
     told: bool = False
 
@@ -55,6 +55,6 @@ class Tally(msgspec.Struct):
         self.saved += answer.saved
         self.seconds += answer.seconds
         if answer.log and len(self.logs) < _KEPT:
-            self.logs.append((func, answer.log))
+            self.logs[answer.instruction] = (func, answer.log)
         if answer.receipt is not None and len(self.filed) < _KEPT:
             self.filed[answer.instruction] = answer.receipt.cid

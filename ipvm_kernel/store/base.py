@@ -230,6 +230,9 @@ class Store(Protocol):
     ) -> list[Entry]:
         """Return the latest lines of the journal that match, the newest first."""
 
+    def logs(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return, for each instruction whose guest said something when its receipt was made, that line of the journal."""
+
     def run(self, ident: int) -> RunRecord | None:
         """Return a run by its number."""
 

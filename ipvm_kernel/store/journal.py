@@ -8,6 +8,8 @@ from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipvm_kernel.ipld import CID
     from ipvm_kernel.store.base import Entry, RunRecord
     from ipvm_kernel.store.disk import Disk
@@ -75,6 +77,21 @@ class Journal:
             (*given.values(), limit),
         )
         return (waiting + [entry for entry in map(sql.entry, rows) if entry not in waiting])[:limit]
+
+    def logs(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return what guests said when the receipts of some instructions were made."""
+        wanted = {cid.bytes: cid for cid in instructions}
+        with self._disk.writer.lock:
+            waiting = [
+                entry
+                for batch in reversed(list(self._disk.writer.batches()))
+                for entry in batch.entries
+                if entry.log and entry.receipt and entry.instruction.bytes in wanted
+            ]
+        said: dict[CID, Entry] = {}
+        for query, chunk in sql.asked(sql.LOGS, list(wanted)):
+            said.update((wanted[row[1]], sql.entry(row)) for row in self._disk.rows(query, chunk))
+        return said | {entry.instruction: entry for entry in waiting}
 
     def pin(self, name: str, cid: CID) -> None:
         """Keep what `cid` reaches, under a name."""

@@ -25,6 +25,7 @@ class MemoryStore:
         self._receipts: dict[CID, list[OnFile]] = {}
         self._outcomes: dict[bytes, OnFile] = {}
         self._journal: list[Entry] = []
+        self._logs: dict[CID, Entry] = {}
         self._runs: list[RunRecord] = []
         self._pins: dict[str, CID] = {}
         self._claimed: set[bytes] = set()
@@ -80,6 +81,8 @@ class MemoryStore:
             if filing.key is not None and filing.admitted:
                 self._outcomes.setdefault(filing.key, found)
             self._journal.append(entry)
+            if entry.log:
+                self._logs[entry.instruction] = entry
 
     def note(self, entry: Entry) -> None:
         """Add a line to the journal."""
@@ -130,6 +133,10 @@ class MemoryStore:
             for entry in reversed(self._journal)
             if instruction in (None, entry.instruction) and func in (None, entry.func) and run in (None, entry.run)
         ][:limit]
+
+    def logs(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return what guests said when the receipts of some instructions were made."""
+        return {cid: self._logs[cid] for cid in instructions if cid in self._logs}
 
     def pin(self, name: str, cid: CID) -> None:
         """Keep what `cid` reaches."""

@@ -77,6 +77,7 @@ CREATE TABLE entry (
     error       TEXT NOT NULL
 );
 CREATE INDEX entry_by_instruction ON entry (instruction);
+CREATE INDEX entry_by_log ON entry (instruction) WHERE log != '';
 CREATE INDEX entry_by_func ON entry (func);
 CREATE INDEX entry_by_run ON entry (run);
 CREATE TABLE pin (name TEXT PRIMARY KEY, cid BLOB NOT NULL) WITHOUT ROWID;

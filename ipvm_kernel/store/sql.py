@@ -9,7 +9,7 @@ from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store.base import Entry, OnFile, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import apsw
 
@@ -29,6 +29,11 @@ _COLUMNS: Final = (
 ON_FILE: Final = {
     count: f"SELECT {_COLUMNS} FROM receipt r LEFT JOIN block b ON b.cid = r.cid "  # noqa: S608
     f"WHERE r.instruction IN ({', '.join('?' * count)}) ORDER BY r.id"
+    for count in ASKED
+}
+LOGS: Final = {
+    count: f"SELECT * FROM entry WHERE instruction IN ({', '.join('?' * count)}) "  # noqa: S608
+    "AND log != '' AND receipt IS NOT NULL ORDER BY id"
     for count in ASKED
 }
 OUTCOME: Final = (
@@ -57,6 +62,14 @@ INSERT_RUN: Final = (
     "INSERT INTO run (id, started, workflow, name, cell, source, count, notebook, session) VALUES {} "
     "ON CONFLICT (id) DO NOTHING"
 )
+
+
+def asked(queries: dict[int, str], values: list[bytes]) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+    """Yield queries of `ASKED` many values, with their values, which together ask for all; the last is filled up."""
+    while values:
+        count = next((count for count in ASKED if count >= len(values)), ASKED[-1])
+        chunk, values = values[:count], values[count:]
+        yield queries[count], (*chunk, *chunk[:1] * (count - len(chunk)))
 
 
 def insert(connection: apsw.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -200,11 +200,9 @@ class SqliteStore(Journal):
                 for found in [found for batch in batches for found in batch.get(cid, ())]:
                     if chosen.setdefault(cid, found) is not found:
                         several.setdefault(cid, [chosen[cid]]).append(found)
-        now, asked = int(time.time()), list(wanted)
-        while asked:
-            count = next((count for count in sql.ASKED if count >= len(asked)), sql.ASKED[-1])
-            chunk, asked = asked[:count], asked[count:]
-            rows = self._disk.rows(sql.ON_FILE[count], (*chunk, *chunk[:1] * (count - len(chunk))))
+        now = int(time.time())
+        for query, chunk in sql.asked(sql.ON_FILE, list(wanted)):
+            rows = self._disk.rows(query, chunk)
             self._disk.touched.update((row[1], now) for row in rows)
             for row in rows:
                 cid = wanted[row[0]]

@@ -273,6 +273,24 @@ class StoreContract:
         assert store.journal(func="even", run=ident, limit=1)[0].instruction == task(2, func="even").run.cid
         assert store.on_file([failed.cid]) == {}
 
+    def test_logs(self, store: Store) -> None:
+        """What a guest said when its receipt was made is there for every replay, on disk or on its way there."""
+        told = [task(n) for n in range(600)]
+        for n, one in enumerate(told):
+            made = filing(one, n)
+            made.entry.log = f"line {n}" if n % 2 else ""
+            store.file(made)
+            if n == 300:
+                store.sync()
+        failed = task(9, func="bad").run
+        store.note(Entry(instruction=failed.cid, func="bad", rsc=failed.rsc, how="failed", log="oh", error="limit: x"))
+
+        logs = store.logs([failed.cid, *(one.run.cid for one in told)])
+
+        assert logs.keys() == {one.run.cid for n, one in enumerate(told) if n % 2}
+        assert [logs[told[n].run.cid].log for n in (1, 299, 301, 599)] == ["line 1", "line 299", "line 301", "line 599"]
+        assert store.logs([]) == {}
+
     def test_runs(self, store: Store) -> None:
         """Runs are remembered by number and in order, with the cell that they are from."""
         idents = [store.begin(RunRecord(name=f"run {n}", cell=f"c{n}", count=n)) for n in range(3)]

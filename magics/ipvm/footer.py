@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
     from ipvm_kernel import Run, Session
+    from ipvm_kernel.session import Tally
 
 NAMED_RECEIPTS: Final = 1000
 """Receipts that an output's metadata names at most; a run of more names its workflow alone."""
 
 LOG_LINES: Final = 40
 """Lines of a guest's log shown under a cell; the rest stays with the receipt."""
+
+_ASKED: Final = 256  # tasks whose logs are asked for at once
 
 
 def _session() -> Session | None:
@@ -64,7 +67,7 @@ class Footer:
         if session is None:
             return
         tally = session.take_tally()
-        lines = [*session.take_notices(), *_logs(tally.logs)]
+        lines = [*session.take_notices(), *_logs(session, tally)]
         if tally.counts and not tally.told:
             lines.append(tally.summary())
         if not lines:
@@ -85,11 +88,18 @@ class Footer:
         )
 
 
-def _logs(logs: list[tuple[str, str]]) -> list[str]:
-    """Return what guests said, each line after the name of its function."""
-    lines = [f"{func}: {line}" for func, log in logs for line in log.splitlines()]
-    if len(lines) > LOG_LINES:
-        lines = [*lines[:LOG_LINES], f"… {len(lines) - LOG_LINES:,} more lines of log: see the run or the handle"]
+def _logs(session: Session, tally: Tally) -> list[str]:
+    """Return what guests said, now or when the receipts that were replayed were made, each line after its function."""
+    lines: list[str] = []
+    asked = list(dict.fromkeys([*tally.logs, *tally.filed]))
+    for start in range(0, len(asked), _ASKED):
+        chunk = asked[start : start + _ASKED]
+        kept = session.store.logs([cid for cid in chunk if cid not in tally.logs])
+        said = {cid: (entry.func, entry.log) for cid, entry in kept.items()} | tally.logs
+        for func, log in (said[cid] for cid in chunk if cid in said):
+            lines += [f"{func}: {line}" for line in log.splitlines()]
+        if len(lines) > LOG_LINES:
+            return [*lines[:LOG_LINES], "… and more: see the log of the run or of a handle"]
     return lines
 
 

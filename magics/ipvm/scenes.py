@@ -51,8 +51,8 @@ def run(run: Run) -> Scene:
         if answer is None:
             return view
         view = _answered(view, answer.receipt)
-        times = {"seconds": answer.seconds, "saved": answer.saved, "log": answer.log}
-        view = msgspec.structs.replace(view, **times)
+        log = answer.log or (_log(run._source, answer.instruction) if answer.how == "replayed" else "")  # noqa: SLF001 - its session
+        view = msgspec.structs.replace(view, seconds=answer.seconds, saved=answer.saved, log=log)
         if answer.receipt is not None and answer.receipt.ok and run._source.fallible(task.run):  # noqa: SLF001 - its session
             return _unwrapped(view)
         return view
@@ -101,6 +101,7 @@ def handle(handle: Handle) -> HandleView:
     if receipt is None:
         scene, note = _around([handle])
         return HandleView(task=view, note=note, signature=signature, scene=scene)
+    view = msgspec.structs.replace(view, log=_log(handle._home, handle.cid))  # noqa: SLF001 - the session that made it
     length = _length(handle, receipt)
     if length is not None:
         return HandleView(task=_answered(view, receipt), signature=signature, length=length)
@@ -343,6 +344,12 @@ def _asked(key: str, value: Any) -> str:
             return size(value)
         case _:
             return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _log(home: Any, cid: CID) -> str:
+    """Return what the guest said when the receipt on file was made."""
+    said = home.store.logs([cid]).get(cid)
+    return said.log if said is not None else ""
 
 
 def _length(handle: Handle, receipt: Receipt) -> int | None:

@@ -7,9 +7,11 @@ import pytest
 
 from ipvm_kernel import notebook as engine_notebook
 from ipvm_kernel.errors import TaskFailed
+from ipvm_kernel.session import Session, set_default
+from tests.magics.conftest import WAT
+from tests.wasm.worlds import log_guest
 
 if TYPE_CHECKING:
-    from ipvm_kernel.session import Session
     from tests.magics.conftest import Notebook
 
 
@@ -203,3 +205,43 @@ def test_loading_twice_does_nothing(notebook: Notebook) -> None:
 
     assert told.error is None
     assert sum("1 computed" in text for text in told.texts) <= 1
+
+
+def test_what_a_guest_said_is_shown_on_replay_too(notebook: Notebook, session: Session) -> None:
+    """
+    The log of a guest stands under the cell that ran it, and under every cell, of any session, that replays it.
+    """
+    notebook.shell.user_ns["said"] = session.module(log_guest(), "said")
+    body = "said.f('ctx', 'hello')"
+    computed = notebook.run(f"%%ipvm\n{body}")
+    with Session(session.store) as later:  # remembers nothing but what is on file
+        set_default(later)
+        notebook.shell.user_ns["said"] = later.module(log_guest(), "said")
+        replayed = notebook.run(f"%%ipvm first\n{body}")
+        waited = notebook.run(f"{body}.result()")
+        shown = notebook.run(f"display({body})")
+        html = notebook.run("display(first)")
+        set_default(session)
+
+    assert computed.texts[-1] == "f: warn ctx: hello"
+    assert replayed.texts[-1] == "f: warn ctx: hello"
+    assert waited.texts[-1].startswith("f: warn ctx: hello\n1 task: 1 replayed")
+    assert "log of f" in str(html.texts[0])
+    assert "ctx: hello" in html.shown[0].data["text/html"]
+    assert "ctx: hello" in shown.shown[0].data["text/html"]
+
+
+def test_an_equal_task_keeps_the_log(session: Session) -> None:
+    """
+    A task that takes the outcome of an equal one is shown with what was said when that ran.
+    """
+    said, demo = session.module(log_guest(), "said"), session.module(WAT.encode(), "demo")
+    first = said.many("hello", 2)
+    first.result()
+    again = said.many("hello", demo.add(1, 1))
+    again.result()
+
+    assert session.store.logs([first.cid])[first.cid].log == "info hello\ninfo hello"
+    assert [(entry.how, entry.log) for entry in session.store.journal(instruction=again.cid)] == [
+        ("shared", "info hello\ninfo hello")
+    ]
