@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
 from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
+from ipvm_kernel.model.dot import digraph
 from ipvm_kernel.model.instruction import within
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill
@@ -100,6 +101,14 @@ class Workflow(Node, frozen=True, kw_only=True):
         target = Path(path).expanduser()
         target.write_text(dagjson.dumps(self.to_ipld(), pretty=True) + "\n", encoding="utf-8")
         return target
+
+    def to_dot(self) -> str:
+        """Return the graph as Graphviz text. The package `graphviz` writes it; its program `dot` need not be there.
+
+        Raises:
+            IpvmError: The package `graphviz` is not installed.
+        """
+        return digraph(self.tasks)
 
     def checked(self) -> Workflow:
         """Return this workflow if it can be run as it stands.

@@ -19,7 +19,6 @@ from ipvm_kernel.picture import (
     svg,
     text,
 )
-from ipvm_kernel.picture.dot import to_dot
 from tests.picture.inert import HOSTILE, inert, inert_svg, pictures, plain
 from tests.picture.samples import pipeline, task
 
@@ -92,18 +91,6 @@ def test_words_of_strangers_cannot_drive_a_terminal(said: str) -> None:
             plain(shown, keep="\n\t")
             assert len(shown) < 40_000
             assert not ascii_only or shown.isascii()
-
-
-@pytest.mark.parametrize("said", HOSTILE, ids=range(len(HOSTILE)))
-def test_pictures_for_graphviz_hold_words_only(said: str) -> None:
-    """
-    In DOT a name neither ends its label nor becomes markup or an escape of Graphviz's.
-    """
-    made = to_dot(pipeline(said))
-
-    plain(made, keep="\n\t")
-    assert "=<" not in made
-    assert "URL" not in made or "URL" in said
 
 
 def test_an_svg_of_a_guest_is_an_image_and_nothing_else() -> None:

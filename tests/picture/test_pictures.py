@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import base64
-import sys
 from typing import get_args
 
 import pytest
 
 from ipvm_kernel.engine.answers import State
-from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.picture import (
     Draft,
     FileView,
@@ -23,7 +21,6 @@ from ipvm_kernel.picture import (
     svg,
     text,
 )
-from ipvm_kernel.picture.dot import to_dot
 from ipvm_kernel.picture.states import MARKS
 from tests.picture.inert import inert, inert_svg, pictures
 from tests.picture.samples import one_of_each, pipeline, scene, task
@@ -329,27 +326,6 @@ def test_handles_in_a_page() -> None:
     assert said.startswith("200 handles of mean: 200 on file 200 numbers · min 0 · mean 99.5 · max 199")
     assert "and 180 more" in said
     assert any(alt.startswith("Plot of 200 numbers") for alt in reader.alts)
-
-
-def test_graphviz_text_without_the_program() -> None:
-    """
-    A workflow becomes DOT although nothing called `dot` is installed.
-    """
-    made = to_dot(pipeline("crop"))
-
-    assert made.startswith("digraph ipvm {")
-    assert "n0 -> n1" in made
-    assert "n1 -> n2 [label=outcome style=dashed]" in made
-
-
-def test_graphviz_that_is_missing_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Without the package there is no traceback of ours, but what to install.
-    """
-    monkeypatch.setitem(sys.modules, "graphviz", None)
-
-    with pytest.raises(IpvmError, match=r"pip install 'ipvm\[graphviz\]'"):
-        to_dot(pipeline())
 
 
 def test_icons_are_small() -> None:
