@@ -6,6 +6,7 @@ was typed is no command, and 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,16 @@ def main(words: Sequence[str] | None = None) -> int:
         given = ["help"]
     if given[1:2] in (["--help"], ["-h"]):
         given = ["help", given[0]]
+    status = _perform(given)
+    return status if _kept() else status or 1
+
+
+def _perform(words: list[str]) -> int:
+    """Do what some words say, and return the exit status."""
     from ipvm_kernel import errors
 
     try:
-        view, as_json = verbs.perform(given)
+        view, as_json = verbs.perform(words)
         return _print(view, as_json=as_json)
     except verbs.Usage as error:
         print(error, file=sys.stderr)
@@ -42,10 +49,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print("interrupted; receipts that are there are kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read us had enough
+        # Whoever read us had enough; what is flushed at the end goes nowhere (docs.python.org, "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    finally:
-        _end()
 
 
 def _print(view: object, *, as_json: bool) -> int:
@@ -63,13 +69,22 @@ def _print(view: object, *, as_json: bool) -> int:
     return 1 if view.failed else 0
 
 
-def _end() -> None:
-    """Say what there is to say once, and make everything durable."""
+def _kept() -> bool:
+    """Say what there is to say once, and return False if something could not be made durable: it ends with us."""
+    from ipvm_kernel.errors import StoreError
+
     defaults = sys.modules.get("ipvm_kernel.session.defaults")
     session = defaults.current() if defaults is not None else None
-    if session is not None:
-        for notice in session.take_notices():
-            print(notice, file=sys.stderr)
+    if session is None:
+        return True
+    lost = ""
+    try:
+        session.store.sync()
+    except StoreError as error:
+        lost = error.message
+    for notice in dict.fromkeys([*session.take_notices(), *([lost] if lost else [])]):
+        print(notice, file=sys.stderr)
+    return not lost
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,8 @@ import pytest
 import ipvm
 from ipvm import cli, verbs
 from ipvm.views import View
-from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.errors import IpvmError, StoreFull
+from tests.magics.conftest import WAT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,3 +238,37 @@ def test_a_view_shows_guest_text_as_text() -> None:
     What a guest chose is inert in a notebook.
     """
     assert "<script>" not in View("<script>alert(1)</script>")._repr_html_()
+
+
+def test_a_command_whose_receipts_could_not_be_kept_fails(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A command ends with its process: if the disk refused its receipts, it says so once and its status is 1.
+    """
+    demo = session.module(WAT.encode(), "demo")
+    file = session.run([demo.add(20, 22)]).workflow.save(tmp_path / "workflow.json")
+
+    def full() -> None:
+        raise StoreFull("no space is left for the receipts of this session")
+
+    monkeypatch.setattr(session.store, "sync", full)
+    status, out, err = shell("run", str(file))
+
+    assert status == 1
+    assert "1 computed" in out
+    assert err == "no space is left for the receipts of this session\n"
+
+
+def test_a_reader_that_has_had_enough() -> None:
+    """
+    `ipvm help | head -1` ends quietly, with status 0.
+    """
+    command = [sys.executable, "-m", "ipvm.cli", "help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+    assert process.returncode == 0
