@@ -16,7 +16,7 @@ from ipvm_kernel.ipld import CID, Ipld
 from ipvm_kernel.model import WASM_RUN, Instruction, Promise, Task
 from ipvm_kernel.model.instruction import check_nonce
 from ipvm_kernel.printable import plural, printable, size
-from ipvm_kernel.wasm.author import arguments
+from ipvm_kernel.wasm.author import Call
 from ipvm_kernel.wasm.interface import Interface, unknown_function
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Function:
         self._where = where
         self._meta = meta or {}
         self._nonce = nonce
+        self._call = Call(signature)
         self.signature = signature
         self.__name__ = self.__qualname__ = signature.name
         self.__doc__ = (
@@ -101,7 +102,7 @@ class Function:
             BadArgument: An argument does not fit; the message names parameter and WIT type.
         """
         scope = _Scope(self._maker)
-        wires = arguments(self.signature.name, self.signature, args, kwargs, scope)
+        wires = self._call.arguments(args, kwargs, scope)
         run = Instruction(
             rsc=self._rsc, op=WASM_RUN, input={"func": self.signature.name, "args": wires}, nnc=self._nonce
         )

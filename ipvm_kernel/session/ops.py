@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ipvm_kernel import plugins
+from ipvm_kernel.engine.ops import WasmRun
 
 if TYPE_CHECKING:
     from ipvm_kernel.engine.ops import Means, Op
@@ -16,7 +17,8 @@ class Ops(Mapping[str, "Op"]):
 
     def __init__(self, means: Means, given: Mapping[str, Op] | None = None) -> None:
         self._means = means
-        self._made: dict[str, Op] = dict(given or {})
+        # What every session needs is not looked for: finding plug-ins reads the metadata of every installed package.
+        self._made: dict[str, Op] = {WasmRun.name: WasmRun(means), **(given or {})}
 
     def __getitem__(self, name: str) -> Op:
         found = self._made.get(name)

@@ -20,7 +20,7 @@ from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Receipt
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.base import Claim, Filing, OnFile, Role, Usage, blocks_of, choose, merged, not_here
+from ipvm_kernel.store.base import RANK, Claim, Filing, OnFile, Role, Usage, blocks_of, choose, merged, not_here
 from ipvm_kernel.store.claims import Claims
 from ipvm_kernel.store.disk import FILE_BYTES, Disk
 from ipvm_kernel.store.journal import Journal
@@ -122,6 +122,9 @@ class SqliteStore(Journal):
             try:
                 if not self.files.holds(cid, source):
                     self.files.put(cid, source)
+                elif self._settled(cid, role):
+                    self._checked.add(cid)
+                    return cid
             except OSError:
                 return self._gather(Block(cid, source), role)  # it stays in memory until there is space
         with self._writer.lock:
@@ -129,6 +132,11 @@ class SqliteStore(Journal):
             self._checked.add(cid)
             self._added(0)
         return cid
+
+    def _settled(self, cid: CID, role: Role) -> bool:
+        """Return True if a file is known as at least as precious already; what has a row is durable."""
+        found = self._disk.rows("SELECT role FROM block WHERE cid = ? AND place = ?", (cid.bytes, schema.ON_DISK))
+        return bool(found) and RANK[found[0][0]] >= RANK[role]
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file or raw block, checked: a large one at its first use in a session (RULES 6)."""

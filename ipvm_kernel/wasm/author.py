@@ -44,37 +44,46 @@ class Scope(Protocol):
         """Keep a file's bytes and return its CID."""
 
 
-def arguments(
-    name: str, signature: wit.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: Scope
-) -> list[Ipld]:
-    """Return the wire form of a call's arguments, in the order of the parameters.
+class Call:
+    """What a function takes, worked out once for all calls that are declared of it."""
 
-    A trailing `option` may be left out and is written as null.
+    def __init__(self, signature: wit.Signature) -> None:
+        self._signature = signature
+        self._params = signature.params
+        self._names = [param.name for param in signature.params]
+        self._required = self._names[: signature.required]
+        self._label = printable(signature.name, limit=80)
+        types = [*(param.type for param in signature.params), signature.result]
+        self._opaque = next(filter(None, map(wit.opaque_in, types)), None)
 
-    Raises:
-        BadArgument: An argument is missing, unknown, given twice, or does not fit its type.
-    """
-    params = signature.params
-    label = printable(name, limit=80)
-    opaque = next(filter(None, map(wit.opaque_in, [*(param.type for param in params), signature.result])), None)
-    if opaque is not None:
-        raise BadArgument(f"{label}: {signature} cannot be a task, since {opaque} is no data")
-    usage = f"{label}({', '.join(map(str, params))})"
-    if len(args) > len(params):
-        raise BadArgument(f"{label} takes {plural(len(params), 'argument')}, found {len(args)}: {usage}")
-    names = [param.name for param in params]
-    given: dict[str, Any] = dict(zip(names, args, strict=False))
-    for key, value in kwargs.items():
-        name = _spelled(key, names)
-        if name not in names:
-            raise BadArgument(f"{label} has no parameter {printable(key, limit=60)!r}.{_near(key, names)} {usage}")
-        if name in given:
-            raise BadArgument(f"{label} got {printable(key, limit=60)!r} twice: {usage}")
-        given[name] = value
-    lacking = [name for name in names[: signature.required] if name not in given]
-    if lacking:
-        raise BadArgument(f"{label} needs {', '.join(map(repr, lacking))}: {usage}")
-    return [_argument(label, param, given, scope) for param in params]
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], scope: Scope) -> list[Ipld]:
+        """Return the wire form of a call's arguments, in the order of the parameters.
+
+        A trailing `option` may be left out and is written as null.
+
+        Raises:
+            BadArgument: An argument is missing, unknown, given twice, or does not fit its type.
+        """
+        label, names = self._label, self._names
+        if self._opaque is not None:
+            raise BadArgument(f"{label}: {self._signature} cannot be a task, since {self._opaque} is no data")
+        if len(args) > len(names):
+            raise BadArgument(f"{label} takes {plural(len(names), 'argument')}, found {len(args)}: {self._usage()}")
+        given: dict[str, Any] = dict(zip(names, args, strict=False))
+        for key, value in kwargs.items():
+            name, shown = _spelled(key, names), printable(key, limit=60)
+            if name not in names:
+                raise BadArgument(f"{label} has no parameter {shown!r}.{_near(key, names)} {self._usage()}")
+            if name in given:
+                raise BadArgument(f"{label} got {shown!r} twice: {self._usage()}")
+            given[name] = value
+        lacking = [name for name in self._required if name not in given]
+        if lacking:
+            raise BadArgument(f"{label} needs {', '.join(map(repr, lacking))}: {self._usage()}")
+        return [_argument(label, param, given, scope) for param in self._params]
+
+    def _usage(self) -> str:
+        return f"{self._label}({', '.join(map(str, self._params))})"
 
 
 def _argument(label: str, param: wit.Field, given: dict[str, Any], scope: Scope) -> Ipld:

@@ -9,7 +9,7 @@ import pytest
 from ipvm_kernel.errors import BadArgument
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.adapters import Array
-from ipvm_kernel.wasm.author import arguments, author
+from ipvm_kernel.wasm.author import Call, author
 from tests.wasm.guests import Files
 
 CROP = wit.Signature(
@@ -41,7 +41,7 @@ def test_calls(args: tuple[Any, ...], kwargs: dict[str, Any], wires: list[Any]) 
     """
     Arguments go by place or by name, in Python's spelling too; a trailing option may be left out.
     """
-    assert arguments("crop", CROP, args, kwargs, Files()) == wires
+    assert Call(CROP).arguments(args, kwargs, Files()) == wires
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_bad_calls(args: tuple[Any, ...], kwargs: dict[str, Any], message: str) 
     A call that cannot be right is refused at once; the message names the parameter and its WIT type, or what is near.
     """
     with pytest.raises(BadArgument) as caught:
-        arguments("crop", CROP, args, kwargs, Files())
+        Call(CROP).arguments(args, kwargs, Files())
 
     assert caught.value.message == message
 
@@ -74,9 +74,9 @@ def test_one_parameter_is_one_argument() -> None:
     one = wit.Signature("f", (wit.Field("a", wit.List(wit.List(wit.U8))),), None)
 
     with pytest.raises(BadArgument, match="f takes 1 argument, found 2"):
-        arguments("f", one, (1, 2), {}, Files())
+        Call(one).arguments((1, 2), {}, Files())
     with pytest.raises(BadArgument) as caught:
-        arguments("f", one, ([[1], [2, 300]],), {}, Files())
+        Call(one).arguments(([[1], [2, 300]],), {}, Files())
     assert caught.value.message == "f: a[1][1]: expected u8, 0 to 255, found int 300"
 
 
@@ -92,7 +92,7 @@ def test_resources_are_no_data(signature: wit.Signature) -> None:
     A function that takes or gives a resource cannot be a task, and says so before anything runs.
     """
     with pytest.raises(BadArgument, match="cannot be a task, since own is no data"):
-        arguments("open", signature, (), {}, Files())
+        Call(signature).arguments((), {}, Files())
 
 
 def test_a_guests_names_are_shown_safely() -> None:
@@ -100,7 +100,7 @@ def test_a_guests_names_are_shown_safely() -> None:
     The name of a function is text that a stranger chose.
     """
     with pytest.raises(BadArgument) as caught:
-        arguments("\x1b]0;pwn\x07\nx", wit.Signature("f", (), None), (1,), {}, Files())
+        Call(wit.Signature("\x1b]0;pwn\x07\nx", (), None)).arguments((1,), {}, Files())
 
     assert caught.value.message == "\\x1b]0;pwn\\x07\\nx takes 0 arguments, found 1: \\x1b]0;pwn\\x07\\nx()"
 
