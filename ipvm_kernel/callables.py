@@ -268,6 +268,22 @@ def gather(*handles: Any, timeout: float | None = None) -> list[Any]:
     return list(home.results_of(flat, timeout=timeout))
 
 
+def handles_in(what: Any) -> list[Handle]:
+    """Return the handles that somebody wants run: one, or an iterable of them.
+
+    Raises:
+        BadInput: Something else is among them.
+    """
+    if isinstance(what, Handle):
+        return [what]
+    ends: list[Any] = list(what) if isinstance(what, Iterable) and not isinstance(what, str | bytes) else [what]
+    strange = next((end for end in ends if not isinstance(end, Handle)), None)
+    if strange is not None:
+        hint = ". ipvm.Workflow.load(path) reads a file" if isinstance(strange, str) else ""
+        raise BadInput(f"expected a workflow or handles, found {type(strange).__name__}{hint}")
+    return ends
+
+
 def is_axis(value: object) -> bool:
     """Return True if a `map` goes along this argument: a range, a generator or `ipvm.each(...)`."""
     if isinstance(value, range | Each):

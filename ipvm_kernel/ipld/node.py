@@ -48,7 +48,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         try:
             return msgspec.convert(value, cls, builtin_types=_NATIVE)
         except msgspec.ValidationError as error:
-            raise Malformed(f"not a {cls.__name__}: {error}") from None
+            name = cls.__name__.lower()
+            raise Malformed(f"not {'an' if name[0] in 'aeiou' else 'a'} {name}: {error}") from None
 
     @classmethod
     def from_block(cls, block: Block, *, trusted: bool = False) -> Self:

@@ -48,11 +48,9 @@ class Instruction(Node, frozen=True, kw_only=True):
         """
         if type(value) is dict:
             rsc, nnc = value.get("rsc"), value.get("nnc")
-            value = {
-                **value,
-                "rsc": f"ipfs://{rsc}" if type(rsc) is CID else rsc,
-                "nnc": nnc if isinstance(nnc, str | bytes) else "",
-            }
+            value = {**value, "nnc": nnc if isinstance(nnc, str | bytes) else ""}
+            if type(rsc) is CID:
+                value["rsc"] = f"ipfs://{rsc}"
         made = super().from_ipld(value)
         try:
             check_nonce(made.nnc)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ipvm_kernel import plugins, provenance
-from ipvm_kernel.callables import Module, module_name
+from ipvm_kernel.callables import Module, handles_in, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
 from ipvm_kernel.engine.planner import Plan, plan
-from ipvm_kernel.errors import BadInput, IpvmError, NotFound
+from ipvm_kernel.errors import IpvmError, NotFound
 from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
@@ -260,10 +260,7 @@ class Session:
     def _workflow(self, what: Workflow | Handle | Iterable[Handle]) -> tuple[Workflow, dict[CID, Task]]:
         if isinstance(what, Workflow):
             return what, what.checked().by_instruction()
-        ends = [what] if isinstance(what, Handle) else list(what)
-        for end in ends:
-            if not isinstance(end, Handle):
-                raise BadInput(f"expected a workflow or handles, found {type(end).__name__}")
+        ends = handles_in(what)
         tasks = {handle.cid: handle.task for handle in lineage(ends)}
         return Workflow(tasks=tuple(tasks.values())), tasks
 

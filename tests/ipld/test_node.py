@@ -82,7 +82,7 @@ def test_nodes_inside_nodes() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({**RECEIPT, "ran": str(LINK)}, r"^not a Receipt: Expected `CID`, got `str` - at `\$\.ran`$"),
+        ({**RECEIPT, "ran": str(LINK)}, r"^not a receipt: Expected `CID`, got `str` - at `\$\.ran`$"),
         ({**RECEIPT, "ran": LINK.bytes}, r"got `bytes` - at `\$\.ran`"),
         ({**RECEIPT, "ran": {"/": str(LINK)}}, r"got `dict` - at `\$\.ran`"),
         ({**RECEIPT, "ran": None}, r"at `\$\.ran`"),
