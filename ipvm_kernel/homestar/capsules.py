@@ -197,13 +197,12 @@ def read_stored(value: Ipld) -> Stored:
     if type(value) is not dict:
         raise Malformed("Expected a stored receipt, found no map, at `$`")
     claimed, instruction = value.get("cid"), value.get("instruction")
-    for name, link in (("cid", claimed), ("instruction", instruction)):
-        if type(link) is not CID:
-            raise Malformed(f"Expected a link, found {type(link).__name__}, at `$.{name}`")
+    if type(claimed) is not CID or type(instruction) is not CID:
+        name, found = ("instruction", instruction) if type(claimed) is CID else ("cid", claimed)
+        raise Malformed(f"Expected a link, found {type(found).__name__}, at `$.{name}`")
     receipt = _receipt({key: item for key, item in value.items() if key not in {"cid", "instruction"}})
     if receipt.cid != claimed:
         raise Mismatch(f"a receipt came as {claimed}, and is {receipt.cid}: it was dropped")
-    assert type(instruction) is CID
     return Stored(instruction, receipt)
 
 

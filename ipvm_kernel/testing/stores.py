@@ -11,6 +11,7 @@ from ipvm_kernel.errors import NotFound
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, file_cid
 from ipvm_kernel.store import Entry, RunRecord
+from ipvm_kernel.testing.received import ReceivedContract
 from ipvm_kernel.testing.samples import filing, task
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SIZES = (0, 1, 65_536, 65_537, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES)
 
 
-class StoreContract:
+class StoreContract(ReceivedContract):
     """Inherit this, say how to open a store, and which of the two promises that not all make it makes.
 
     Attributes:
@@ -323,8 +324,6 @@ class StoreContract:
         assert (held.receipts, held.runs, held.pins, held.files) == (1, 1, 1, 1)
         assert held.total_bytes >= 100_000 + len(made.receipt.block.data)
         assert held.where == store.where
-
-    # --- at once, and again -------------------------------------------------------------------------------------------
 
     def test_many_threads(self, store: Store) -> None:
         """Threads that put, file, look up and sync at once see all of what they put, and lose nothing."""
