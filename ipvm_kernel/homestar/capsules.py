@@ -118,11 +118,14 @@ def stored(instruction: CID, receipt: Receipt) -> dict[str, Ipld]:
     return {**receipt.to_ipld(), "cid": receipt.cid, "instruction": instruction, "version": VERSION}
 
 
-def receipt_capsule(receipt: Receipt) -> bytes:
+def receipt_capsule(receipt: Receipt, instruction: CID | None = None) -> bytes:
     """Return a receipt as Homestar puts it into the DHT, under its instruction's CID.
 
-    Whether it may go there is for the caller to know: an error never does (`for_homestar`).
+    Whether it may go there is for the caller to know: an error never does (`for_homestar`). With `instruction`, as in a
+    file, which has no key, the capsule says what it answers; Homestar reads that too, and ignores it.
     """
+    if instruction is not None:
+        return encode({RECEIPT: stored(instruction, receipt)})
     return encode({RECEIPT: {**receipt.to_ipld(), "version": VERSION}})
 
 
@@ -160,6 +163,8 @@ def read(data: bytes, limits: Limits = PEER) -> Receipt | Info:
     ((tag, inner),) = value.items()
     if tag == RECEIPT:
         try:
+            if type(inner) is dict and "instruction" in inner:
+                return read_stored(inner).receipt
             return _receipt(inner)
         except Malformed as error:
             raise within(f".{tag}", error) from None
