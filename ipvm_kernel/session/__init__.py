@@ -9,6 +9,7 @@ from ipvm_kernel.engine.answers import Answer, State
 from ipvm_kernel.engine.planner import Plan
 from ipvm_kernel.handles import File, Handle, Promised, lineage
 from ipvm_kernel.runs import Run
+from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
 from ipvm_kernel.session.session import Session
 from ipvm_kernel.session.tally import Tally
@@ -24,6 +25,7 @@ __all__ = [
     "Handle",
     "Handles",
     "Limits",
+    "Loaded",
     "Module",
     "Plan",
     "Promised",
@@ -35,9 +37,12 @@ __all__ = [
     "caps_from_environment",
     "current",
     "default",
+    "export_capsule",
+    "export_database",
     "gather",
     "home_folder",
     "lineage",
+    "load",
     "plugins",
     "set_default",
 ]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from ipvm_kernel import notebook
 from ipvm_kernel.engine.answers import SMALL_BYTES, Answer, Progress, Stopper
 from ipvm_kernel.engine.executors import Executor, ThreadExecutor
-from ipvm_kernel.engine.planner import Plan, plan
 from ipvm_kernel.engine.scheduler import Scheduler
 from ipvm_kernel.errors import StoreError
+from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import RunRecord
 from ipvm_kernel.wasm.limits import Limits
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from ipvm_kernel.engine.ops import Op
+    from ipvm_kernel.engine.planner import Plan
     from ipvm_kernel.ipld import CID
     from ipvm_kernel.model import Receipt, Task, Workflow
     from ipvm_kernel.store import Store
@@ -76,7 +77,7 @@ class Runner:
         limits: Limits | None = None,
     ) -> Generator[Answer, None, None]:
         """Plan, run, remember, and make what was acknowledged durable."""
-        made = plan(tasks, self._store, wanted=wanted, rerun=rerun)
+        made = planned(tasks, self._store, self._ops, wanted=wanted, rerun=rerun)
         progress.total = len(made.replays) + len(made.runs)
         ident = self._begin(workflow, name) if made.runs or workflow is not None else None
         scheduler = Scheduler(

@@ -12,13 +12,13 @@ from ipvm_kernel import plugins, provenance
 from ipvm_kernel.callables import Module, handles_in, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
-from ipvm_kernel.engine.planner import Plan, plan
 from ipvm_kernel.errors import IpvmError, NotFound
 from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session import building, looking
+from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
 from ipvm_kernel.session.sources import module_bytes
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from ipvm_kernel.engine.executors import Executor
+    from ipvm_kernel.engine.planner import Plan
     from ipvm_kernel.provenance import Why
     from ipvm_kernel.session.looking import Found
 
@@ -255,7 +256,7 @@ class Session:
     def plan(self, what: Workflow | Handle | Iterable[Handle]) -> Plan:
         """Return what a run would do, and do nothing."""
         _, tasks = self._workflow(what)
-        return plan(tasks, self.store)
+        return planned(tasks, self.store, self.ops)
 
     def _workflow(self, what: Workflow | Handle | Iterable[Handle]) -> tuple[Workflow, dict[CID, Task]]:
         if isinstance(what, Workflow):
@@ -336,7 +337,7 @@ class Session:
         """Take the receipts of some instructions off file, so that they run again."""
         return self._runner.forget(instructions)
 
-    # --- looking around -----------------------------------------------------------------------------------------------
+    # --- looking around ---
 
     def resolve(self, text: str) -> CID:
         """Return the CID that a text means: a CID, the name of a pin, or the short form of a CID.

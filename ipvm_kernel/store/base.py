@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 import msgspec
 
@@ -43,6 +43,8 @@ class OnFile(msgspec.Struct, frozen=True):
         filed: When, in seconds since 1970.
         seconds: How long the task ran, which is what a replay saves; 0 if unknown.
         kept: The receipt, or how to read it where it is large, or None if it was dropped to make room.
+        trusted: True if the user admitted where it came from, and it will be used as soon as its task is here and shows
+            that it means here what it means there. `admitted` is then still False.
     """
 
     instruction: CID
@@ -53,6 +55,7 @@ class OnFile(msgspec.Struct, frozen=True):
     filed: float
     seconds: float
     kept: Receipt | Callable[[], Receipt] | None = None
+    trusted: bool = False
 
     @property
     def here(self) -> bool:
@@ -83,6 +86,35 @@ class Filing(msgspec.Struct):
     entry: Entry
     own: bool = True
     admitted: bool = True
+    trusted: ClassVar[bool] = False
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the blocks that explain it: its instruction, its invocation (which holds the task), and itself."""
+        return (self.task.run.block, self.task.invocation.block, self.receipt.block)
+
+
+class Received(msgspec.Struct):
+    """A receipt from elsewhere whose task is not here, only the CID of its instruction (`entry.instruction`).
+
+    So Homestar keeps and sends them. Nothing can be said about what such a receipt means, so it is shown and not used;
+    if it is trusted, it is examined as soon as its task is met, and then filed with it.
+
+    Attributes:
+        receipt: What came of it.
+        entry: Its line in the journal.
+        trusted: True if the user admitted where it came from (see `OnFile`).
+    """
+
+    receipt: Receipt
+    entry: Entry
+    trusted: bool = False
+    key: ClassVar[None] = None
+    own: ClassVar[bool] = False
+    admitted: ClassVar[bool] = False
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the one block that there is."""
+        return (self.receipt.block,)
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -198,7 +230,7 @@ class Store(Protocol):
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has, or None if it is not here."""
 
-    def file(self, filing: Filing) -> None:
+    def file(self, filing: Filing | Received) -> None:
         """Put a receipt on file."""
 
     def note(self, entry: Entry) -> None:
@@ -282,6 +314,7 @@ def merged(candidates: Iterable[OnFile]) -> list[OnFile]:
                 admitted=other.admitted or one.admitted,
                 filed=min(other.filed, one.filed),
                 kept=other.kept or one.kept,
+                trusted=(other.trusted or one.trusted) and not (other.admitted or one.admitted),
             )
     return list(found.values())
 
@@ -294,13 +327,20 @@ def choose(candidates: Iterable[OnFile]) -> OnFile | None:
     """
     found = list(candidates)
     if len(found) > 1:
-        found = sorted(merged(found), key=lambda one: (not (one.own and one.admitted), not one.admitted, one.filed))
+        found = sorted(
+            merged(found),
+            key=lambda one: (not (one.own and one.admitted), not one.admitted, not one.trusted, one.filed),
+        )
     return found[0] if found else None
 
 
-def blocks_of(filing: Filing) -> tuple[Block, ...]:
-    """Return the blocks that explain a receipt: its instruction, its invocation (which holds the task), and itself."""
-    return (filing.task.run.block, filing.task.invocation.block, filing.receipt.block)
+def found_as(filing: Filing | Received) -> OnFile:
+    """Return how a receipt that is put on file is found again."""
+    entry, receipt = filing.entry, filing.receipt
+    return OnFile(
+        entry.instruction, receipt.cid, receipt.ran, filing.own, filing.admitted, entry.at, entry.seconds, receipt,
+        trusted=filing.trusted,
+    )  # fmt: skip
 
 
 def not_here(cid: CID, where: str) -> NotFound:

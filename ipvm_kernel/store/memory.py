@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.store.base import Entry, Filing, OnFile, RunRecord, Usage, blocks_of, choose, merged, not_here
+from ipvm_kernel.store.base import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged, not_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,14 +68,12 @@ class MemoryStore:
             return len(self._files[cid])
         return len(self._blocks[cid].data) if cid in self._blocks else None
 
-    def file(self, filing: Filing) -> None:
+    def file(self, filing: Filing | Received) -> None:
         """Put a receipt on file."""
-        entry, receipt = filing.entry, filing.receipt
-        for block in blocks_of(filing):
+        entry = filing.entry
+        for block in filing.blocks():
             self.put(block)
-        found = OnFile(
-            entry.instruction, receipt.cid, receipt.ran, filing.own, filing.admitted, entry.at, entry.seconds, receipt
-        )
+        found = found_as(filing)
         with self._lock:
             self._receipts[entry.instruction] = merged([*self._receipts.get(entry.instruction, ()), found])
             if filing.key is not None and filing.admitted:

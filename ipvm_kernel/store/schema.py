@@ -26,6 +26,9 @@ BUSY_SECONDS: Final = 30
 # block.place: where the bytes are.
 INLINE, ON_DISK, DROPPED = range(3)
 
+# receipt.admitted, beside 0 and 1: to be admitted once its task is here.
+TRUSTED: Final = 2
+
 _TABLES: Final = """
 CREATE TABLE block (
     id    INTEGER PRIMARY KEY,
@@ -43,7 +46,7 @@ CREATE TABLE receipt (
     instruction BLOB NOT NULL,
     ran         BLOB NOT NULL,
     own         INTEGER NOT NULL,
-    admitted    INTEGER NOT NULL,
+    admitted    INTEGER NOT NULL,  -- 0 no, 1 yes, 2 once its task is here and it means the same
     filed       REAL NOT NULL,
     seconds     REAL NOT NULL,
     UNIQUE (instruction, cid)

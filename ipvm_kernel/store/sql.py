@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store.base import Entry, OnFile, RunRecord
+from ipvm_kernel.store.schema import TRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +52,8 @@ INSERT_BLOCK: Final = (
 )
 INSERT_RECEIPT: Final = (
     "INSERT INTO receipt (cid, instruction, ran, own, admitted, filed, seconds) VALUES {} "
-    "ON CONFLICT (instruction, cid) DO UPDATE SET own = max(own, excluded.own), admitted = max(admitted, excluded.admitted)"
+    "ON CONFLICT (instruction, cid) DO UPDATE SET own = max(own, excluded.own), admitted = "
+    "CASE WHEN 1 IN (admitted, excluded.admitted) THEN 1 ELSE max(admitted, excluded.admitted) END"
 )
 INSERT_OUTCOME: Final = (
     "INSERT OR IGNORE INTO outcome SELECT given.column1, r.id FROM (VALUES {}) given "
@@ -83,7 +85,8 @@ def insert(connection: apsw.Connection, statement: str, rows: Sequence[tuple[Any
 def receipt_row(found: OnFile) -> tuple[Any, ...]:
     """Return the row of a receipt."""
     ran = b"" if found.ran is None else found.ran.bytes
-    return (found.cid.bytes, found.instruction.bytes, ran, found.own, found.admitted, found.filed, found.seconds)
+    admitted = TRUSTED if found.trusted else int(found.admitted)
+    return (found.cid.bytes, found.instruction.bytes, ran, found.own, admitted, found.filed, found.seconds)
 
 
 def entry_row(entry: Entry) -> tuple[Any, ...]:

@@ -20,7 +20,19 @@ from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Receipt
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.base import RANK, Claim, Filing, OnFile, Role, Usage, blocks_of, choose, merged, not_here
+from ipvm_kernel.store.base import (
+    RANK,
+    Claim,
+    Filing,
+    OnFile,
+    Received,
+    Role,
+    Usage,
+    choose,
+    found_as,
+    merged,
+    not_here,
+)
 from ipvm_kernel.store.claims import Claims
 from ipvm_kernel.store.disk import FILE_BYTES, Disk
 from ipvm_kernel.store.journal import Journal
@@ -178,13 +190,10 @@ class SqliteStore(Journal):
 
     # --- receipts -----------------------------------------------------------------------------------------------------
 
-    def file(self, filing: Filing) -> None:
+    def file(self, filing: Filing | Received) -> None:
         """Put a receipt on file."""
-        entry, receipt = filing.entry, filing.receipt
-        found = OnFile(
-            entry.instruction, receipt.cid, receipt.ran, filing.own, filing.admitted, entry.at, entry.seconds, receipt
-        )
-        *explaining, answer = blocks_of(filing)
+        entry, found = filing.entry, found_as(filing)
+        *explaining, answer = filing.blocks()
         recomputable = filing.own and filing.key is not None
         with self._writer.lock:
             batch = self._writer.open
@@ -235,7 +244,9 @@ class SqliteStore(Journal):
         elif place == schema.INLINE or (place == schema.ON_DISK and self.files.path(cid).exists()):
             kept = partial(self._receipt, cid)
         met = unchecked(ran) if ran else None
-        return OnFile(instruction, cid, met, bool(own), bool(admitted), filed, seconds, kept)
+        return OnFile(
+            instruction, cid, met, bool(own), admitted == 1, filed, seconds, kept, trusted=admitted == schema.TRUSTED
+        )
 
     def _receipt(self, cid: CID) -> Receipt:
         return Receipt.trusted(self.get(cid))

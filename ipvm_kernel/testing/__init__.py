@@ -13,7 +13,13 @@ The built-in ones pass the same suites. This package alone needs pytest.
 
 import pytest
 
-pytest.register_assert_rewrite("ipvm_kernel.testing.executors", "ipvm_kernel.testing.ops", "ipvm_kernel.testing.stores")
+pytest.register_assert_rewrite(
+    "ipvm_kernel.testing.executors",
+    "ipvm_kernel.testing.journals",
+    "ipvm_kernel.testing.ops",
+    "ipvm_kernel.testing.received",
+    "ipvm_kernel.testing.stores",
+)
 
 from ipvm_kernel.testing.executors import ExecutorContract  # noqa: E402 - after the line that makes failures readable
 from ipvm_kernel.testing.ops import OpContract  # noqa: E402

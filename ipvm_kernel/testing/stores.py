@@ -11,6 +11,8 @@ from ipvm_kernel.errors import NotFound
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, file_cid
 from ipvm_kernel.store import Entry, RunRecord
+from ipvm_kernel.testing.journals import JournalContract
+from ipvm_kernel.testing.received import ReceivedContract
 from ipvm_kernel.testing.samples import filing, task
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 SIZES = (0, 1, 65_536, 65_537, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES)
 
 
-class StoreContract:
+class StoreContract(JournalContract, ReceivedContract):
     """Inherit this, say how to open a store, and which of the two promises that not all make it makes.
 
     Attributes:
@@ -253,54 +255,7 @@ class StoreContract:
         assert found is not None
         assert found.receipt == made.receipt
 
-    # --- the journal and pins -----------------------------------------------------------------------------------------
-
-    def test_the_journal(self, store: Store) -> None:
-        """The journal gives its latest lines first: of an instruction, a function or a run, and no more than asked for."""
-        ident = store.begin(RunRecord(name="first", cell="c1", source="x = 1", count=7, notebook="n\udc80.ipynb"))
-        for n in range(5):
-            store.file(filing(task(n, func="even" if n % 2 == 0 else "odd"), n, run=ident if n < 3 else None))
-        failed = task(9, func="bad").run
-        store.note(
-            Entry(instruction=failed.cid, func="bad", rsc=failed.rsc, how="failed", log="oh\ud800", error="limit: x")
-        )
-
-        assert [entry.func for entry in store.journal()] == ["bad", "even", "odd", "even", "odd", "even"]
-        assert [entry.func for entry in store.journal(limit=2)] == ["bad", "even"]
-        assert len(store.journal(func="even")) == 3
-        assert len(store.journal(run=ident)) == 3
-        assert [entry.error for entry in store.journal(instruction=failed.cid)] == ["limit: x"]
-        assert store.journal(func="even", run=ident, limit=1)[0].instruction == task(2, func="even").run.cid
-        assert store.on_file([failed.cid]) == {}
-
-    def test_logs(self, store: Store) -> None:
-        """What a guest said when its receipt was made is there for every replay, on disk or on its way there."""
-        told = [task(n) for n in range(600)]
-        for n, one in enumerate(told):
-            made = filing(one, n)
-            made.entry.log = f"line {n}" if n % 2 else ""
-            store.file(made)
-            if n == 300:
-                store.sync()
-        failed = task(9, func="bad").run
-        store.note(Entry(instruction=failed.cid, func="bad", rsc=failed.rsc, how="failed", log="oh", error="limit: x"))
-
-        logs = store.logs([failed.cid, *(one.run.cid for one in told)])
-
-        assert logs.keys() == {one.run.cid for n, one in enumerate(told) if n % 2}
-        assert [logs[told[n].run.cid].log for n in (1, 299, 301, 599)] == ["line 1", "line 299", "line 301", "line 599"]
-        assert store.logs([]) == {}
-
-    def test_runs(self, store: Store) -> None:
-        """Runs are remembered by number and in order, with the cell that they are from."""
-        idents = [store.begin(RunRecord(name=f"run {n}", cell=f"c{n}", count=n)) for n in range(3)]
-
-        assert [run.name for run in store.runs(2)] == ["run 2", "run 1"]
-        assert sorted(idents) == idents
-        found = store.run(idents[0])
-        assert found is not None
-        assert (found.name, found.cell, found.count) == ("run 0", "c0", 0)
-        assert store.run(5) is None
+    # --- pins --------------------------------------------------------------------------------------------------------
 
     def test_pins(self, store: Store) -> None:
         """A pin is a name for a CID, which can be given anew and taken away."""
@@ -341,8 +296,6 @@ class StoreContract:
         assert (held.receipts, held.runs, held.pins, held.files) == (1, 1, 1, 1)
         assert held.total_bytes >= 100_000 + len(made.receipt.block.data)
         assert held.where == store.where
-
-    # --- at once, and again -------------------------------------------------------------------------------------------
 
     def test_many_threads(self, store: Store) -> None:
         """Threads that put, file, look up and sync at once see all of what they put, and lose nothing."""

@@ -118,6 +118,15 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("name",), "the name of the pin (the CID's short form)", {"nargs": "?", "default": ""}),
         )),
         Verb("unpin", "keeping", "Take a pin away.", (Argument(("name",), "the name of the pin"),)),
+        Verb("load", "exchanging", "Bring in a file: a database of Homestar's, a capsule, or a workflow.", (
+            Argument(("file",), "its path", {"metavar": "FILE"}),
+            Argument(("--trust",), "its receipts may be replayed, where they mean the same here", {"action": "store_true"}),
+        )),
+        Verb("export", "exchanging", "Write receipts for others: a capsule, or a database for Homestar.", (
+            _x("a receipt, a task or a workflow", nargs="?", default=None),
+            Argument(("file",), "the capsule", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
+        )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
         Verb("plugins", "installing", "List operations, executors, stores and toolchains."),
         Verb("demo", "installing", "Write the notebooks, their modules and data to a folder.", (

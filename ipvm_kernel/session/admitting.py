@@ -1,0 +1,75 @@
+"""Admitting receipts that were made elsewhere: examined when their task is met, and used if they mean the same (RULES 11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipvm_kernel.engine.ops import WasmRun
+from ipvm_kernel.engine.planner import Plan, plan
+from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.homestar import meaning
+from ipvm_kernel.model import Instruction, Task
+from ipvm_kernel.store import Entry, Filing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from ipvm_kernel.engine.ops import Op
+    from ipvm_kernel.ipld import CID
+    from ipvm_kernel.model import Receipt
+    from ipvm_kernel.store import OnFile, Store
+
+
+def planned(
+    tasks: Mapping[CID, Task],
+    store: Store,
+    ops: Mapping[str, Op],
+    *,
+    wanted: Iterable[CID] | None = None,
+    rerun: Collection[CID] = (),
+) -> Plan:
+    """Return what is to be done, as `plan` does, after trusted receipts from elsewhere were examined."""
+    asked = None if wanted is None else list(wanted)
+    made = plan(tasks, store, wanted=asked, rerun=rerun)
+    trusted = [found for found in made.unverified.values() if found.trusted]
+    if trusted and sum(_admit(made.tasks.get(found.instruction), found, store, ops) for found in trusted):
+        made = plan(tasks, store, wanted=asked, rerun=rerun)
+    return made
+
+
+def _admit(task: Task | None, found: OnFile, store: Store, ops: Mapping[str, Op]) -> bool:
+    """File a trusted receipt with its task, if it means here what it meant there; return whether it does."""
+    receipt = found.receipt
+    if task is None:
+        task = task_of(store, found.instruction)
+    if task is None or receipt is None or doubts(task.run, receipt, ops):
+        return False
+    entry = Entry(
+        instruction=task.run.cid,
+        func=task.run.func,
+        rsc=task.run.rsc,
+        how="loaded",
+        receipt=receipt.cid,
+        at=found.filed,
+    )
+    store.file(Filing(task, receipt, None, entry, own=False))
+    return True
+
+
+def doubts(instruction: Instruction, receipt: Receipt, ops: Mapping[str, Op]) -> str:
+    """Return why a receipt from elsewhere may not answer an instruction here, or "" if it may."""
+    op, signature = ops.get(instruction.op), None
+    if isinstance(op, WasmRun):
+        try:
+            signature = op.signature(instruction)
+        except IpvmError:
+            signature = None
+    return meaning.doubt(instruction, receipt, signature)
+
+
+def task_of(store: Store, instruction: CID) -> Task | None:
+    """Return a plain task of an instruction that is in the store, or None."""
+    try:
+        return Task(run=Instruction.from_block(store.get(instruction), trusted=True))
+    except IpvmError:
+        return None

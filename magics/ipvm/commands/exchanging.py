@@ -1,0 +1,60 @@
+"""Exchanging: files of Homestar's and receipts of other machines, in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ipvm.commands.things import cid_of
+from ipvm.views import View
+from ipvm_kernel import Workflow
+from ipvm_kernel.errors import BadInput
+from ipvm_kernel.printable import plural
+from ipvm_kernel.session import default, export_capsule, export_database
+from ipvm_kernel.session import load as bring
+
+
+def load(file: str | Path, *, trust: bool = False) -> View:
+    """Bring in a file: a database of Homestar's, a capsule of a receipt, or a workflow.
+
+    Args:
+        file: Its path.
+        trust: Its receipts may be replayed.
+    """
+    loaded = bring(default(), Path(file).expanduser(), trust=trust)
+    data: list[Any] = [
+        {"instruction": stored.instruction, "receipt": stored.receipt.to_ipld(), "receipt_cid": stored.receipt.cid}
+        for stored in loaded.receipts
+    ]
+    data += [{"workflow": cid} for cid in loaded.workflows]
+    data += [{"refused": line} for line in loaded.refused]
+    return View(loaded.summary(), data=data, failed=bool(loaded.refused))
+
+
+def export(x: Any = None, file: str | Path | None = None, *, homestar_db: str | Path | None = None) -> View:
+    """Write receipts for others: one as a capsule, or all of them, or those of a workflow, as a database for Homestar.
+
+    Args:
+        x: What to write: a receipt, a task, or a workflow.
+        file: The capsule.
+        homestar_db: The database, new or of a node that is not running.
+    """
+    session = default()
+    if homestar_db is None:
+        if x is None or file is None:
+            raise BadInput("expected X and FILE for a capsule, or --homestar-db FILE for a database; found neither")
+        target = Path(file).expanduser()
+        written = export_capsule(session, cid_of(x), target)
+        return View(f"{written} written to {target}", data=[{"file": str(target), "cid": written}])
+    if file is not None:
+        raise BadInput("expected one file: FILE for a capsule, or --homestar-db FILE for a database; found both")
+    target = Path(homestar_db).expanduser()
+    only = None
+    if x is not None:
+        node = x if isinstance(x, Workflow) else session.find(cid_of(x)).node
+        only = set(node.by_instruction()) if isinstance(node, Workflow) else {session.instruction_of(cid_of(x))}
+    receipts, workflows, left = export_database(session, target, only)
+    text = f"{plural(receipts, 'receipt')} and {plural(workflows, 'workflow')} written to {target}"
+    if left:
+        text += f"; {left:,} left out, which Homestar would not take for what they are"
+    return View(text, data=[{"file": str(target), "receipts": receipts, "workflows": workflows, "left": left}])
