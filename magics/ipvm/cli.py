@@ -58,15 +58,14 @@ def _print(view: object, *, as_json: bool) -> int:
     from ipvm.views import View
     from ipvm_kernel import dagjson
 
-    if not isinstance(view, View):
-        print(view)
-        return 0
-    if as_json:
+    known = isinstance(view, View)
+    if known and as_json:
         for value in view.data:
             print(dagjson.dumps(value))
-    elif view.text:
-        print(view.text)
-    return 1 if view.failed else 0
+    elif not known or view.text:
+        print(view.text if known else view)
+    sys.stdout.flush()  # here, where a reader that is gone is no surprise
+    return 1 if known and view.failed else 0
 
 
 def _kept() -> bool:

@@ -345,6 +345,7 @@ def test_sigint_in_a_spinning_guest(tmp_path: Path) -> None:
 import os, signal, sys, threading
 from ipvm_kernel import Session
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
 with Session(sys.argv[1]) as session:
     module = session.module(sys.argv[2].encode())
     for number in range(3):

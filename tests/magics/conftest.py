@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from ipvm_kernel.session import Session, set_default
 
@@ -69,7 +70,7 @@ def notebook(session: Session) -> Iterator[Notebook]:
     A shell with `%load_ext ipvm`, `ipvm` imported, and a module `demo` of three functions.
     """
     InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance()
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
     made = Notebook(shell)
     made.run("%load_ext ipvm")
     made.run("import ipvm")

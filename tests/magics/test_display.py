@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from ipvm import display
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
@@ -45,7 +46,7 @@ def shell() -> Iterator[InteractiveShell]:
     A shell that knows nothing of ipvm yet.
     """
     InteractiveShell.clear_instance()
-    yield InteractiveShell.instance()
+    yield InteractiveShell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
     InteractiveShell.clear_instance()
 
 
