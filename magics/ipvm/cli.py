@@ -58,14 +58,14 @@ def _print(view: object, *, as_json: bool) -> int:
     from ipvm.views import View
     from ipvm_kernel import dagjson
 
-    known = isinstance(view, View)
-    if known and as_json:
-        for value in view.data:
+    shown = view if isinstance(view, View) else View(str(view))
+    if as_json:
+        for value in shown.data:
             print(dagjson.dumps(value))
-    elif not known or view.text:
-        print(view.text if known else view)
+    elif shown.text:
+        print(shown.text)
     sys.stdout.flush()  # here, where a reader that is gone is no surprise
-    return 1 if known and view.failed else 0
+    return 1 if shown.failed else 0
 
 
 def _kept() -> bool:
