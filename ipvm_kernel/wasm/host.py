@@ -174,9 +174,7 @@ _INTERFACES: Final[Mapping[str, Mapping[str, Served]]] = {
     "wasi:random/random": {"get-random-bytes": _BYTES, "get-random-u64": _U64},
     "wasi:random/insecure": {"get-insecure-random-bytes": _BYTES, "get-insecure-random-u64": _U64},
     "wasi:random/insecure-seed": {
-        "insecure-seed": Served(
-            (), wit.Tuple((wit.U64, wit.U64)), lambda host: (host.random_u64(), host.random_u64())
-        ),
+        "insecure-seed": Served((), wit.Tuple((wit.U64, wit.U64)), lambda host: (host.random_u64(), host.random_u64())),
     },
 }
 

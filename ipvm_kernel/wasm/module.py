@@ -25,7 +25,7 @@ from ipvm_kernel.errors import BadModule, ToolchainMissing
 from ipvm_kernel.printable import printable, seconds, size
 from ipvm_kernel.wasm import binary, host, native
 from ipvm_kernel.wasm.abi.component import read
-from ipvm_kernel.wasm.abi.straight import Straight
+from ipvm_kernel.wasm.abi.straight import Straight, agree
 from ipvm_kernel.wasm.abi.wiring import Way
 from ipvm_kernel.wasm.interface import component_interface, known_interface, module_interface
 from ipvm_kernel.wasm.machine import FINGERPRINT, machine
@@ -172,6 +172,8 @@ def _component(name: str, wasm: bytes, here: Machine, cache: CodeCache) -> tuple
         _core_module(f"{entry}-{i}", wasm[start:end], here, cache)
         for i, (start, end) in enumerate(frame.wiring.modules)
     ]
+    if not agree(frame.wiring, codes):  # pragma: no cover - the engine and we read one binary by one specification
+        raise BadModule("the module's code has other functions than its component says")
     return Module(interface, Straight(here, frame.wiring, codes), here), Way(frame.wiring)
 
 
@@ -189,7 +191,9 @@ def _stand_in(frame: Component) -> wc.Component | str:
     except wasmtime.WasmtimeError:  # the whole one is refused too, with words that fit it
         return "the engine does not take it"
     read_there = component_interface(machine().engine, code, wasm).functions
-    return code if read_there == tuple(lifted.signature for lifted in frame.wiring.functions) else "its types are unusual"
+    return (
+        code if read_there == tuple(lifted.signature for lifted in frame.wiring.functions) else "its types are unusual"
+    )
 
 
 def _core_module(entry: str, wasm: bytes, here: Machine, cache: CodeCache) -> wasmtime.Module:

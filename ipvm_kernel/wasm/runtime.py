@@ -77,7 +77,8 @@ def call(
     def work() -> wit.Value:
         return _run(module, signature, values, limits=limits, here=here, stop=stop, report=report)
 
-    return with_room(work, stop)
+    straight = module.straight
+    return with_room(work, stop, 0 if straight is None else straight.plan(signature).frames)
 
 
 def _run(

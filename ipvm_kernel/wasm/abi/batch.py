@@ -39,6 +39,8 @@ _PROBE: Final = """(module
 _ARGS: Final = struct.Struct("<I12xI12xI12xI12x")
 _PLENTY: Final = 1 << 20
 
+Room = ctypes.Array[ctypes.c_char]
+
 SLOT: Final = 8
 """A list or string in memory: its place and its length, 4 bytes each."""
 
@@ -85,10 +87,10 @@ class Batch:
         call.check(error)
         native.instance_export(call.context, instance, b"", 0, loop)
         args = ctypes.create_string_buffer(_ARGS.size)
-        return functools.partial(self._run, call, loop, args)
+        return functools.partial(self._run, (call, loop, args))
 
-    def _run(self, call: Call, loop: ctypes.Array[ctypes.c_char], args: ctypes.Array[ctypes.c_char], at: int, count: int,
-             width: int, align: int) -> None:  # fmt: skip
+    def _run(self, of: tuple[Call, Room, Room], at: int, count: int, width: int, align: int) -> None:
+        call, loop, args = of
         before, after = ctypes.c_uint64(), ctypes.c_uint64()
         native.check(native.get_fuel(call.context, ctypes.byref(before)))
         native.check(native.set_fuel(call.context, before.value + self.once + self.each * count))

@@ -15,7 +15,9 @@ EXTERN_BYTES: Final = 32
 EXTERN_OF: Final = 8  # where the function or memory stands in the C structure of an import or export
 
 if ctypes.sizeof(ffi.wasmtime_val_raw_t) != RAW_BYTES or ctypes.sizeof(ffi.wasmtime_extern_t) != EXTERN_BYTES:
-    raise ImportError("wasmtime's C structures have other sizes than ipvm knows: install wasmtime 50.0.1")  # pragma: no cover
+    raise ImportError(
+        "wasmtime's C structures have other sizes than ipvm knows: install wasmtime 50.0.1"
+    )  # pragma: no cover
 
 
 def _bound(name: str, gives: Any, *takes: Any) -> Any:

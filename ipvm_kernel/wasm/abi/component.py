@@ -22,8 +22,6 @@ _NESTED: Final = 32
 _PARTS: Final = 100_000
 _INERT: Final = frozenset({0, 5, 6, 7, 10, 11})  # sections of a nested component that only gives names to things
 
-_REALLOC: Final = FuncType(("i32",) * 4, ("i32",))
-
 
 class _Imported(NamedTuple):
     """A function that is imported."""
@@ -169,7 +167,10 @@ class Component:
         match sort, thing:
             case 1, _Imported() | _Made():
                 self._funcs.append(thing)
-            case 3, typing.ValueType() | typing.FuncType() | typing.Resource() | typing.InstanceType() | typing.Hidden():
+            case (
+                3,
+                typing.ValueType() | typing.FuncType() | typing.Resource() | typing.InstanceType() | typing.Hidden(),
+            ):
                 self._scope.types.append(thing)
             case 4, _:
                 self._components += 1
@@ -312,7 +313,7 @@ class Component:
         section.vec(option)
         options = Options(**found)  # type: ignore[arg-type]
         if options.realloc is not None:
-            self._cores.must_be(section, options.realloc, _REALLOC)
+            self._cores.must_be(section, options.realloc, layout.REALLOC)
             if options.memory is None:
                 raise section.broken("a `realloc` without a memory")
         return options

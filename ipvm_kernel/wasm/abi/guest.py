@@ -68,7 +68,19 @@ class Call:
         batch: What asks for room many times at once.
     """
 
-    __slots__ = ("_lifted", "_lowered", "_stop", "_trap", "args", "batch", "context", "failed", "may_leave", "trap", "where")
+    __slots__ = (
+        "_lifted",
+        "_lowered",
+        "_stop",
+        "_trap",
+        "args",
+        "batch",
+        "context",
+        "failed",
+        "may_leave",
+        "trap",
+        "where",
+    )
 
     def __init__(self, context: int, stop: Stop, slots: int, batch: Callable[[], Batch]) -> None:
         self.context = context
@@ -228,7 +240,9 @@ class Guest:
             left = max(self.size, OVERLAP_BYTES)
         self._left = left = left - length
         if left < 0:
-            raise TooMuch(f"the guest answered with parts that lie on each other: more than {OVERLAP_BYTES:,} bytes in all")
+            raise TooMuch(
+                f"the guest answered with parts that lie on each other: more than {OVERLAP_BYTES:,} bytes in all"
+            )
 
     def close(self) -> None:
         """Forget the memory, which ends with its store."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import wasmtime
 
 from ipvm_kernel.wasm import host, native
-from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.abi import bound, items, layout
 from ipvm_kernel.wasm.abi.guest import Broken, Call, Guest, MayNotLeave, TooMuch
 from ipvm_kernel.wasm.abi.shapes import shape
@@ -125,5 +124,5 @@ _ON_CALL: Final = native.address(_on_call)
 
 def define(context: int, kind: int, number: int, extern: ctypes.Array[ctypes.c_char]) -> None:
     """Make the core function of this number, as an import of a core module."""
-    extern[0] = 0  # the kind of a function
+    extern[0] = b"\0"  # the kind of a function
     bound.func_new_unchecked(context, kind, _ON_CALL, number, None, ctypes.addressof(extern) + bound.EXTERN_OF)

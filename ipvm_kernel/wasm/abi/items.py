@@ -55,7 +55,7 @@ class Shape:
 
     __slots__ = ("align", "form", "gather", "plain", "size", "slots", "spread", "struct", "zeros")
 
-    def __init__(self, form: str, align: int, spread: Spread, gather: Gather, zeros: Row, plain: int = 0) -> None:
+    def __init__(self, form: str, align: int, spread: Spread, gather: Gather, *, zeros: Row, plain: int = 0) -> None:
         self.form = form
         self.struct = struct.Struct(f"<{form}")
         self.size = self.struct.size
@@ -80,8 +80,8 @@ def _item(items: Row, at: int, _guest: Guest) -> Value:
 
 def _single(code: str, spread: Spread, gather: Gather, *, flat: bool, plain: int = 0) -> Shape:
     if not flat:
-        return Shape(code, _BYTES[code], spread, gather, (0,), plain)
-    return Shape(f"{code}{RAW_BYTES - _BYTES[code]}x", 1, spread, gather, (0,), plain)
+        return Shape(code, _BYTES[code], spread, gather, zeros=(0,), plain=plain)
+    return Shape(f"{code}{RAW_BYTES - _BYTES[code]}x", 1, spread, gather, zeros=(0,), plain=plain)
 
 
 def number(kind: wit.Bool | wit.Int | wit.Float, *, flat: bool) -> Shape:
@@ -152,7 +152,7 @@ def pointed(store: Store, load: Load, *, flat: bool) -> Shape:
         return load(items[at], items[at + 1], guest)
 
     form, align = (f"I{RAW_BYTES - 4}x" * 2, 1) if flat else ("II", 4)
-    return Shape(form, align, spread, gather, (0, 0))
+    return Shape(form, align, spread, gather, zeros=(0, 0))
 
 
 def row(parts: Sequence[Shape]) -> Shape:
@@ -167,7 +167,9 @@ def row(parts: Sequence[Shape]) -> Shape:
     zeros = tuple(zero for part in parts for zero in part.zeros)
     count = len(parts)
     if all(part.plain == 1 for part in parts):
-        return Shape("".join(form), align, _spread_row(count), lambda items, at, _: items[at : at + count], zeros, plain=2)
+        return Shape(
+            "".join(form), align, _spread_row(count), lambda items, at, _: items[at : at + count], zeros=zeros, plain=2
+        )
     spreads = [part.spread for part in parts]
     starts = itertools.accumulate((part.slots for part in parts), initial=0)
     gathers = [(part.gather, start) for part, start in zip(parts, starts, strict=False)]
@@ -179,7 +181,7 @@ def row(parts: Sequence[Shape]) -> Shape:
     def gather(items: Row, at: int, guest: Guest) -> Value:
         return tuple([gather_part(items, at + start, guest) for gather_part, start in gathers])
 
-    return Shape("".join(form), align, spread, gather, zeros)
+    return Shape("".join(form), align, spread, gather, zeros=zeros)
 
 
 def _spread_row(count: int) -> Spread:
@@ -203,7 +205,7 @@ def tagged(cases: Sequence[Shape | None], *, flat: bool) -> Shape:
     body = f"{room}s" if not same else held[0].form if held else ""
     nothing: Row = (b"",) if not same else held[0].zeros if held else ()
     form = f"{tag}{start - _BYTES[tag]}x{body}{up(start + room, align) - start - room}x"
-    return Shape(form, align, _spread_cases(cases, nothing, same), _gather_cases(cases, same), (0, *nothing))
+    return Shape(form, align, _spread_cases(cases, nothing, same), _gather_cases(cases, same), zeros=(0, *nothing))
 
 
 def _spread_cases(cases: Sequence[Shape | None], nothing: Row, same: bool) -> Spread:
@@ -260,4 +262,4 @@ def optional(some: Shape, *, flat: bool) -> Shape:
             raise Broken
         return None
 
-    return Shape(base.form, base.align, spread, gather, nothing)
+    return Shape(base.form, base.align, spread, gather, zeros=nothing)

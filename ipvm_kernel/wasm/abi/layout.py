@@ -18,6 +18,9 @@ FLAT_PARAMS: Final = 16
 FLAT_RESULTS: Final = 1
 """More core values than these go through memory."""
 
+REALLOC: Final = FuncType(("i32",) * 4, ("i32",))
+"""The type of what a guest gives room by: an old place and its length, an alignment, and the new length."""
+
 
 def up(at: int, align: int) -> int:
     """Return the next place that is aligned.
@@ -90,6 +93,23 @@ def _join(a: str | None, b: str | None) -> str:
     if a is None or b is None or a == b:
         return a or b or ""
     return "i32" if {a, b} == {"i32", "f32"} else "i64"
+
+
+def depth(kind: wit.AnyType | None) -> int:
+    """Return how deep a type's parts go, itself included."""
+    match kind:
+        case None:
+            return 0
+        case wit.List(element=element):
+            return 1 + depth(element)
+        case wit.Record(fields=fields):
+            return 1 + max((depth(field.type) for field in fields), default=0)
+        case wit.Tuple(items=items):
+            return 1 + max(map(depth, items), default=0)
+        case wit.Variant() | wit.Option() | wit.Result():
+            return 1 + max(map(depth, payloads(kind)), default=0)
+        case _:
+            return 1
 
 
 def lifted_type(params: Sequence[wit.Field], result: wit.AnyType | None) -> FuncType:

@@ -10,9 +10,12 @@ import functools
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import wasmtime
+
 from ipvm_kernel.wasm import native
 from ipvm_kernel.wasm.abi import bound, imports, items, layout
 from ipvm_kernel.wasm.abi.batch import batch
+from ipvm_kernel.wasm.abi.core import FuncType
 from ipvm_kernel.wasm.abi.guest import Call, Guest
 from ipvm_kernel.wasm.abi.shapes import shape
 from ipvm_kernel.wasm.abi.wiring import Export, Options
@@ -20,20 +23,30 @@ from ipvm_kernel.wasm.abi.wiring import Export, Options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import wasmtime
-
     from ipvm_kernel.wasm import types as wit
     from ipvm_kernel.wasm.abi.wiring import Lifted, Lowered, Wiring
     from ipvm_kernel.wasm.machine import Machine
     from ipvm_kernel.wasm.stop import Stop
 
 _ADDRESS: Final = struct.Struct("<I12x")
+_FRAMES: Final = 3  # for each type inside another
 
 Extern = ctypes.Array[ctypes.c_char]
 
 
 class Plan:
-    """How one exported function is called: all that follows from its type."""
+    """How one exported function is called: all that follows from its type.
+
+    Attributes:
+        callee: The core function that it is lifted from.
+        options: How its values go in and out.
+        spilled: True if its parameters go through memory.
+        takes: The shape of its parameters.
+        stored: True if its result comes through memory.
+        gives: The shape of its result, or None.
+        slots: How many core values there must be room for.
+        frames: How deep Python goes to lower its arguments.
+    """
 
     def __init__(self, lifted: Lifted) -> None:
         params, encoding = lifted.signature.params, lifted.options.encoding
@@ -46,6 +59,7 @@ class Plan:
         self.gives = None if gives is None else shape(gives, encoding, flat=not self.stored)
         flat = 1 if self.spilled else self.takes.size // bound.RAW_BYTES
         self.slots = max(flat, 0 if gives is None else 1)
+        self.frames = _FRAMES * max((layout.depth(param.type) for param in params), default=0)
 
 
 class Straight:
@@ -66,6 +80,13 @@ class Straight:
         self._plans: dict[str, Plan] = {}
         self._batch = functools.partial(batch, machine)
 
+    def plan(self, signature: wit.Signature) -> Plan:
+        """Return how a function is called."""
+        plan = self._plans.get(signature.name)
+        if plan is None:
+            plan = self._plans[signature.name] = Plan(self._functions[signature.name])
+        return plan
+
     def call(self, context: int, signature: wit.Signature, values: Sequence[wit.Value], stop: Stop) -> wit.Value:
         """Call a function with despecialised values, in a new store, and return its despecialised result.
 
@@ -74,9 +95,7 @@ class Straight:
             Broken, MayNotLeave: The guest did what the canonical ABI forbids: it has trapped.
             TooMuch: The values are larger than one call may pass.
         """
-        plan = self._plans.get(signature.name)
-        if plan is None:
-            plan = self._plans[signature.name] = Plan(self._functions[signature.name])
+        plan = self.plan(signature)
         call = Call(context, stop, max(1, plan.slots), self._batch)
         live = Live(self, call)
         imports.enter(live, self.imports)
@@ -86,6 +105,40 @@ class Straight:
         finally:
             imports.enter(None)
             live.close()
+
+
+def agree(wiring: Wiring, codes: Sequence[wasmtime.Module]) -> bool:
+    """Return True if compiled core modules have the exports, of the types, that a component was read to take from them.
+
+    The engine does not look at types where it is called by `bound.call_unchecked`: so what was read of them here, and was
+    checked against the whole component in the engine, is checked against the code once more.
+    """
+    known = [{export.name: export.type for export in code.exports} for code in codes]
+
+    def found(export: Export | None) -> object:
+        return None if export is None else known[wiring.steps[export.instance].module].get(export.name)
+
+    def is_func(export: Export | None, kind: FuncType) -> bool:
+        there = found(export)
+        return isinstance(there, wasmtime.FuncType) and kind == FuncType(
+            tuple(map(str, there.params)), tuple(map(str, there.results))
+        )
+
+    def options_fit(options: Options) -> bool:
+        return (options.memory is None or isinstance(found(options.memory), wasmtime.MemoryType)) and (
+            options.realloc is None or is_func(options.realloc, layout.REALLOC)
+        )
+
+    for lifted in wiring.functions:
+        kind = layout.lifted_type(lifted.signature.params, lifted.signature.result)
+        after = lifted.options.post_return
+        if not (
+            is_func(lifted.callee, kind)
+            and options_fit(lifted.options)
+            and (after is None or is_func(after, FuncType(kind.results, ())))
+        ):
+            return False
+    return all(options_fit(asked.options) for asked in wiring.asked)
 
 
 class Live:
@@ -104,7 +157,9 @@ class Live:
         for step in self._straight.wiring.steps:
             externs = b"".join([self._extern(ref).raw for ref in step.imports])
             instance = native.Instance()
-            error = native.instance_new(call.context, modules[step.module], externs, len(step.imports), instance, call.trap)
+            error = native.instance_new(
+                call.context, modules[step.module], externs, len(step.imports), instance, call.trap
+            )
             call.check(error)
             self._instances.append(instance)
 
@@ -115,7 +170,9 @@ class Live:
             found = self._externs[ref] = native.Func()
             if isinstance(ref, Export):
                 name = ref.name.encode()
-                native.instance_export(self.call.context, self._instances[ref.instance], name, len(name), found)
+                instance = self._instances[ref.instance]
+                there = native.instance_export(self.call.context, instance, name, len(name), found)
+                assert there, name  # `agree` made sure of it when the component was new
             else:
                 imports.define(self.call.context, self._straight.imports[ref.index].type, ref.index, found)
         return found

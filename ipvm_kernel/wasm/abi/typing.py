@@ -143,7 +143,10 @@ def _definition(section: Cursor, scope: Scope) -> Entity:
             payload = value_type(section, scope)
             return _whole(section, wit.Option(payload.kind), [payload])
         case 0x6A:
-            ok, err = section.maybe(lambda: value_type(section, scope)), section.maybe(lambda: value_type(section, scope))
+            ok, err = (
+                section.maybe(lambda: value_type(section, scope)),
+                section.maybe(lambda: value_type(section, scope)),
+            )
             sides = [side for side in (ok, err) if side is not None]
             return _whole(section, wit.Result(ok.kind if ok else None, err.kind if err else None), sides, least=0)
         case 0x69 | 0x68:
