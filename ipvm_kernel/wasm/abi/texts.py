@@ -85,10 +85,13 @@ def _store_compact(text: str, guest: Guest) -> tuple[int, int]:
     units = fits(len(encoded(text)))
     try:
         data = text.encode("latin-1")
-    except UnicodeEncodeError:
+    except UnicodeEncodeError as error:
+        begun = text[: error.start].encode("latin-1")  # which a guest's `realloc` sees
         data = text.encode("utf-16-le")
         worst = fits(2 * units)
-        at = guest.reallocate(guest.allocate(2, units), units, 2, worst)
+        at = guest.allocate(2, units)
+        guest.memory[at : at + len(begun)] = begun
+        at = guest.reallocate(at, units, 2, worst)
         guest.memory[at : at + len(data)] = data
         if worst > len(data):
             at = guest.reallocate(at, worst, 2, len(data))
