@@ -193,7 +193,8 @@ _TRAP: Final = re.compile(r"(?:\d+: )?wasm trap: (.*)")
 _ABI: Final = re.compile(
     r"(?:\d+: )?(?:converted integer out of range for `char`|discriminant \d+ out of range"
     r"|(?:string|list) pointer/length out of bounds|pointer (?:out of bounds|not aligned)"
-    r"|(?:list|return) pointer (?:is )?not aligned|realloc return: |invalid utf-(?:8|16))"
+    r"|(?:list|return|string) pointer (?:is )?not aligned|realloc return: |(?:invalid|incomplete) utf-(?:8|16)"
+    r"|unpaired surrogate)"
 )
 _LIMIT: Final = re.compile(r"(?:\d+: )?(?:(?:memory|table) minimum size of .* exceeds|resource limit exceeded)")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.abi import layout
+from ipvm_kernel.wasm.limits import Limits
 from tests.wasm.abi.twins import ZEROS, Twins, probes
 from tests.wasm.generated import kinds, values
 
@@ -45,6 +48,24 @@ def test_a_thousand_values_both_ways(given_values: tuple[str, list[Typed]]) -> N
     Whatever its type, a value stands in a guest's memory and registers as the engine puts it there, and comes back.
     """
     check(*given_values)
+
+
+@pytest.mark.usefixtures("homestar_module")
+@pytest.mark.parametrize("name", ["example_test_component.wasm", "example_test_cargo_component.wasm"])
+def test_homestars_functions_both_ways(name: str) -> None:
+    """
+    Homestar's own functions answer any argument alike, say the same to their host, and take the same fuel.
+    """
+    twins = Twins(Path(os.environ["IPVM_HOMESTAR_FIXTURES"], name).read_bytes())
+
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.data())
+    def alike(data: st.DataObject) -> None:
+        function = data.draw(st.sampled_from(twins.straight.interface.functions))
+        drawn = [data.draw(values(param.type)) for param in function.params]
+        twins.end(function.name, *drawn, limits=Limits(fuel=10**8))
+
+    alike()
 
 
 @pytest.mark.torture

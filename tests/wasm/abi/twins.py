@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.abi import layout
 from ipvm_kernel.wasm.limits import Limits, Report
 from ipvm_kernel.wasm.runtime import Failure
@@ -13,6 +12,7 @@ from tests.wasm.guests import MEMORY, PADDING, Wit, component, loaded, padded, r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ipvm_kernel.wasm import types as wit
     from ipvm_kernel.wasm.module import Module
 
 ZEROS = (0,) * PADDING
@@ -40,10 +40,11 @@ _SHARED = """
 
 
 class End(NamedTuple):
-    """How a call ended: its value as text, or its failure; and the fuel that it took."""
+    """How a call ended: its value as text, or its failure; what it said; and the fuel that it took."""
 
     value: str
     fuel: int
+    log: str
 
 
 def end(module: Module, name: str, *values: Any, limits: Limits | None = None) -> End:
@@ -53,20 +54,25 @@ def end(module: Module, name: str, *values: Any, limits: Limits | None = None) -
         shown = repr(run(module, name, *values, limits=limits, report=report))
     except Failure as failure:
         shown = f"{failure.kind}, {'own' if failure.own else 'not own'}: {failure.message}"
-    return End(shown, report.fuel)
+    return End(shown, report.fuel, report.log)
 
 
 class Twins:
     """A component, loaded both ways."""
 
     def __init__(self, data: bytes | str) -> None:
+        """Load it.
+
+        Raises:
+            AssertionError: It cannot be driven straight.
+        """
         self.straight, self.engine = loaded(data), loaded(data, straight=False)
         assert self.straight.straight is not None, self.straight.way
 
     def end(self, name: str, *values: Any, limits: Limits | None = None) -> End:
-        """Return how a call ends, both ways; it must end in the same way, and take the same fuel."""
+        """Return how a call ends, both ways; it must end in the same way, say the same and take the same fuel."""
         mine, theirs = (end(module, name, *values, limits=limits) for module in (self.straight, self.engine))
-        assert mine == theirs
+        assert mine == theirs, f"straight {mine}, engine {theirs}"
         return mine
 
 
