@@ -53,7 +53,6 @@ class Module:
     Attributes:
         interface: What it says of itself.
         machine: The machine that it was compiled for, and runs on.
-        way: How values go in and out, in words, and why not straight if they do not.
         straight: A component that is driven through its core modules, or None.
         code: The compiled code, None if it is in `straight`.
         wasi: True if its stores need a WASI context.
@@ -61,9 +60,7 @@ class Module:
         linker_address: For a component, where the linker is that serves its imports; 0 for a core module.
     """
 
-    def __init__(
-        self, interface: Interface, code: wc.Component | wasmtime.Module | Straight, machine: Machine, why: str = ""
-    ) -> None:
+    def __init__(self, interface: Interface, code: wc.Component | wasmtime.Module | Straight, machine: Machine) -> None:
         self.interface = interface
         self.machine = machine
         self.wasi = False
@@ -73,10 +70,6 @@ class Module:
         self.straight = code if isinstance(code, Straight) else None
         self.code = None if isinstance(code, Straight) else code
         self.code_address = 0 if self.code is None else native.address(self.code.ptr())
-        if isinstance(code, wasmtime.Module):
-            self.way = "its numbers are passed as they are"
-        else:
-            self.way = f"through the engine's own values: {why}" if why else "straight into its memory and out of it"
         if isinstance(code, wc.Component):
             linker, self.wasi = host.link(machine.engine, code)
             self.linker_address = native.address(linker.ptr())
@@ -136,7 +129,7 @@ def load(name: str, data: bytes, cache: CodeCache) -> Module:
     if interface is not None and way is not None:
         known = _known_component(name, way, here, cache)
         if known is not None:
-            return Module(interface, known, here, way.reason)
+            return Module(interface, known, here)
     if binary.kind_of(wasm) == "module":
         wasm = _componentize(wasm)
     module, way = _component(name, wasm, here, cache)
@@ -165,7 +158,7 @@ def _component(name: str, wasm: bytes, here: Machine, cache: CodeCache) -> tuple
         why = frame if isinstance(frame, str) else str(stand_in)
         code = _open(cache.code(entry), here, wc.Component) or _compile(entry, wasm, here, wc.Component, cache)
         assert isinstance(code, wc.Component)
-        return Module(component_interface(here.engine, code, wasm), code, here, why), Way(None, why)
+        return Module(component_interface(here.engine, code, wasm, why), code, here), Way(None)
     interface = component_interface(here.engine, stand_in, wasm)
     host.link(here.engine, stand_in)  # which refuses imports that nobody serves
     codes = [

@@ -81,10 +81,9 @@ class Wiring(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How a component is driven: by its wiring, or through the engine for a reason."""
+    """How a component is driven: by its wiring, or, if it has none, through the engine."""
 
     wiring: Wiring | None
-    reason: str = ""
     form: int = 0
 
     def to_bytes(self) -> bytes:

@@ -211,7 +211,7 @@ def test_what_is_left_to_the_engine(name: str) -> None:
     module = loaded(source)
 
     assert module.straight is None
-    assert module.way == f"through the engine's own values: {why}"
+    assert module.interface.way == f"values go through the engine's own: {why}"
     assert run(module, "f") == 7
 
 
@@ -219,8 +219,8 @@ def test_what_is_driven_straight() -> None:
     """
     A component of core modules is driven straight, and so says.
     """
-    assert loaded(echoes(VARIANT)).way == "straight into its memory and out of it"
-    assert loaded('(module (func (export "f")))').way == "its numbers are passed as they are"
+    assert loaded(echoes(VARIANT)).interface.way == "values go straight into its memory and out of it"
+    assert loaded('(module (func (export "f")))').interface.way == "numbers are passed as they are"
 
 
 def test_homestars_components(homestar_module: Callable[[str], Module]) -> None:

@@ -67,7 +67,7 @@ class Twins:
             AssertionError: It cannot be driven straight.
         """
         self.straight, self.engine = loaded(data), loaded(data, straight=False)
-        assert self.straight.straight is not None, self.straight.way
+        assert self.straight.straight is not None, self.straight.interface.way
 
     def end(self, name: str, *values: Any, limits: Limits | None = None) -> End:
         """Return how a call ends, both ways; it must end in the same way, say the same and take the same fuel."""
