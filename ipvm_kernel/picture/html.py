@@ -127,9 +127,9 @@ def module(view: ModuleView) -> str:
     more = block(quiet(f"and {left:,} more")) if left > 0 else ""
     title = f'<span style="font-weight:600">{escaped(clipped(view.name, 80))}</span>'
     cid = block(quiet("module "), code(view.cid, style=QUIET), style="margin:10px 0px 0px 0px;")
-    return whole(
-        block(spaced(title, quiet(f"{view.about}, {size(view.size)}"))), grid(("Function", "Type"), rows), more, cid
-    )
+    way = block(quiet(clipped(view.way, 300)), style="font-size:12px;") if view.way else ""
+    title = block(spaced(title, quiet(f"{view.about}, {size(view.size)}")))
+    return whole(title, grid(("Function", "Type"), rows), more, way, cid)
 
 
 def function(view: FunctionView) -> str:

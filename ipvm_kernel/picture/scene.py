@@ -219,13 +219,14 @@ class FunctionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModuleView(msgspec.Struct, frozen=True, kw_only=True):
-    """A module and its functions."""
+    """A module and its functions, and how values go into it and out."""
 
     name: str
     cid: str
     about: str
     size: int
     functions: tuple[FunctionView, ...]
+    way: str = ""
 
 
 class FileView(msgspec.Struct, frozen=True, kw_only=True):

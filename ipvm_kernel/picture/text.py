@@ -119,7 +119,8 @@ def module(view: ModuleView, width: int = WIDTH, *, ascii_only: bool = False) ->
         for item in view.functions[:60]
     ]
     left = len(view.functions) - 60
-    return _out([*lines, *([f"  … and {left:,} more"] if left > 0 else [])], ascii_only=ascii_only)
+    lines += [f"  … and {left:,} more"] if left > 0 else []
+    return _out([*lines, *([f"  {clipped(view.way, 2 * width)}"] if view.way else [])], ascii_only=ascii_only)
 
 
 def function(view: FunctionView, width: int = WIDTH, *, ascii_only: bool = False) -> str:

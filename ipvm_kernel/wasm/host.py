@@ -22,7 +22,7 @@ from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.interface import component_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import wasmtime
     from wasmtime.component import Component, LinkerInstance
@@ -106,8 +106,15 @@ def _host() -> Host:
     return host
 
 
+def fail(error: BaseException) -> None:
+    """Say that a function of the host raised this, which ends the call."""
+    here = getattr(_call, "host", None)
+    if here is not None:
+        here.failed = error
+
+
 @dataclass(frozen=True)
-class _Served:
+class Served:
     """A function of the host: what it takes and gives, and what it does with the host of the call.
 
     A parameter is a type, or `wit.Enum` for any enum, of which it gets the name.
@@ -129,6 +136,11 @@ class _Served:
             and signature.result == self.gives
         )
 
+    def answer(self, kinds: Sequence[wit.AnyType], values: Sequence[wit.Value]) -> wit.Value:
+        """Return what the host of the call on this thread answers to values of these types."""
+        named = [kind.names[v] if isinstance(kind, wit.Enum) else v for kind, v in zip(kinds, values, strict=True)]
+        return self.does(_host(), *named)
+
     def __str__(self) -> str:
         takes = ", ".join("enum" if taken is wit.Enum else str(taken) for taken in self.takes)
         return f"func({takes}){'' if self.gives is None else f' -> {self.gives}'}"
@@ -140,31 +152,29 @@ def _fields(**kinds: wit.AnyType) -> wit.Record:
 
 _TIME: Final = _fields(seconds=wit.U64, milliseconds=wit.U32, nanoseconds=wit.U32)
 _DATETIME: Final = _fields(seconds=wit.U64, nanoseconds=wit.U32)
-_BYTES: Final = _Served((wit.U64,), wit.BYTES, Host.random_bytes)
-_U64: Final = _Served((), wit.U64, Host.random_u64)
+_BYTES: Final = Served((wit.U64,), wit.BYTES, Host.random_bytes)
+_U64: Final = Served((), wit.U64, Host.random_u64)
 
-_INTERFACES: Final[Mapping[str, Mapping[str, _Served]]] = {
+_INTERFACES: Final[Mapping[str, Mapping[str, Served]]] = {
     "wasi:logging/logging": {
-        "log": _Served((wit.Enum, wit.STRING, wit.STRING), None, lambda host, *said: host.log.add(*said)),
+        "log": Served((wit.Enum, wit.STRING, wit.STRING), None, lambda host, *said: host.log.add(*said)),
     },
     "homestar:host/helpers": {
-        "get-current-time": _Served((), _TIME, lambda _: (0, 0, 0)),
-        "print": _Served((wit.STRING,), None, lambda host, text: host.log.add("info", "", text)),
+        "get-current-time": Served((), _TIME, lambda _: (0, 0, 0)),
+        "print": Served((wit.STRING,), None, lambda host, text: host.log.add("info", "", text)),
     },
     "wasi:clocks/wall-clock": {
-        "now": _Served((), _DATETIME, lambda _: (0, 0)),
-        "resolution": _Served((), _DATETIME, lambda _: (1, 0)),
+        "now": Served((), _DATETIME, lambda _: (0, 0)),
+        "resolution": Served((), _DATETIME, lambda _: (1, 0)),
     },
     "wasi:clocks/monotonic-clock": {
-        "now": _Served((), wit.U64, lambda _: 0),
-        "resolution": _Served((), wit.U64, lambda _: 1),
+        "now": Served((), wit.U64, lambda _: 0),
+        "resolution": Served((), wit.U64, lambda _: 1),
     },
     "wasi:random/random": {"get-random-bytes": _BYTES, "get-random-u64": _U64},
     "wasi:random/insecure": {"get-insecure-random-bytes": _BYTES, "get-insecure-random-u64": _U64},
     "wasi:random/insecure-seed": {
-        "insecure-seed": _Served(
-            (), wit.Tuple((wit.U64, wit.U64)), lambda host: (host.random_u64(), host.random_u64())
-        ),
+        "insecure-seed": Served((), wit.Tuple((wit.U64, wit.U64)), lambda host: (host.random_u64(), host.random_u64())),
     },
 }
 
@@ -194,23 +204,33 @@ def link(engine: wasmtime.Engine, component: Component) -> tuple[Linker, bool]:
         linker.add_wasip2()
     with linker.root() as root:
         for name, extern in imports.items():
-            base, _, version = name.partition("@")
-            kind = extern.ty
-            known = base in _INTERFACES and (base != "homestar:host/helpers" or version in _HELPERS)
-            if not isinstance(kind, ComponentInstanceType) or not (known or _WASI.fullmatch(name)):
+            kind, functions = extern.ty, _interface(name)
+            if not isinstance(kind, ComponentInstanceType) or not (functions or _WASI.fullmatch(name)):
                 raise BadModule(
                     f"the module imports {printable(name, limit=200)!r}, which nobody serves. ipvm serves {SERVED}"
                 )
-            if known:
-                _serve(engine, root, name, _INTERFACES[base], kind)
+            if functions:
+                _serve(engine, root, name, functions, kind)
     return linker, wasi
+
+
+def _interface(name: str) -> Mapping[str, Served]:
+    """Return the functions that are served under the name of an interface, which may have a version."""
+    base, _, version = name.partition("@")
+    return {} if base == "homestar:host/helpers" and version not in _HELPERS else _INTERFACES.get(base, {})
+
+
+def served(interface: str, signature: wit.Signature) -> Served | None:
+    """Return the function of the host that a component asks for by this type, or None if there is none."""
+    found = _interface(interface).get(signature.name)
+    return found if found is not None and found.fits(signature) else None
 
 
 def _serve(
     engine: wasmtime.Engine,
     root: LinkerInstance,
     name: str,
-    functions: Mapping[str, _Served],
+    functions: Mapping[str, Served],
     kind: ComponentInstanceType,
 ) -> None:
     """Define an imported interface with our own functions, if those are all that the module asks of it."""
@@ -235,12 +255,12 @@ def _serve(
 
 # What the engine calls by number: the function, and the types of its parameters. They are as many as there are interfaces
 # in the world, so they stay.
-_defined: Final[list[tuple[_Served, tuple[wit.AnyType, ...]]]] = []
-_numbers: Final[dict[tuple[_Served, tuple[wit.AnyType, ...]], int]] = {}
+_defined: Final[list[tuple[Served, tuple[wit.AnyType, ...]]]] = []
+_numbers: Final[dict[tuple[Served, tuple[wit.AnyType, ...]], int]] = {}
 _defining: Final = threading.Lock()
 
 
-def _define(instance: LinkerInstance, name: str, served: _Served, signature: wit.Signature) -> None:
+def _define(instance: LinkerInstance, name: str, served: Served, signature: wit.Signature) -> None:
     entry = (served, tuple(param.type for param in signature.params))
     with _defining:
         number = _numbers.setdefault(entry, len(_defined))
@@ -257,15 +277,11 @@ def _on_import(
     """Answer a guest. Whatever is raised ends its call, and goes no further: through the engine it would end the process."""
     try:
         served, kinds = _defined[number or 0]
-        values = capi.arguments(kinds, args or 0) if kinds else []
-        named = [kind.names[v] if isinstance(kind, wit.Enum) else v for kind, v in zip(kinds, values, strict=True)]
-        answer = served.does(_host(), *named)
+        answer = served.answer(kinds, capi.arguments(kinds, args or 0) if kinds else [])
         if served.gives is not None:
             capi.give(served.gives, answer, results or 0)
     except BaseException as error:  # noqa: BLE001 - see above
-        here = getattr(_call, "host", None)
-        if here is not None:
-            here.failed = error
+        fail(error)
         return int(native.error_new(b"a function of the host failed"))
     return 0
 

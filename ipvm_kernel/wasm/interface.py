@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.wasm.cache import CodeCache
 
 
-_FORM: Final = 2
+_FORM: Final = 3
 """Grows when what is read from a binary changes, so that what an older ipvm kept is read anew."""
 
 
@@ -34,6 +34,7 @@ class Interface(msgspec.Struct, frozen=True):
         imports: The names of what it imports.
         memories: How many memories it has.
         grows_memory: True if a memory limit can change its answers (RULES 5).
+        way: How values go in and out, in words, and why not straight if they do not.
     """
 
     kind: Literal["component", "module"]
@@ -41,6 +42,7 @@ class Interface(msgspec.Struct, frozen=True):
     imports: tuple[str, ...] = ()
     memories: int = 1
     grows_memory: bool = True
+    way: str = ""
     form: int = 0
 
     def __str__(self) -> str:
@@ -119,8 +121,8 @@ def _words(name: str) -> list[str]:
 _CORE: Final[dict[str, wit.AnyType]] = {"i32": wit.S32, "i64": wit.S64, "f32": wit.F32, "f64": wit.F64}
 
 
-def component_interface(engine: wasmtime.Engine, component: Component, wasm: bytes) -> Interface:
-    """Return the interface of a compiled component whose binary is `wasm`."""
+def component_interface(engine: wasmtime.Engine, component: Component, wasm: bytes, why: str = "") -> Interface:
+    """Return the interface of a compiled component whose binary is `wasm`; `why` says what keeps it from the straight way."""
     from wasmtime.component import FuncType
 
     exports = component.type.exports(engine)
@@ -130,6 +132,7 @@ def component_interface(engine: wasmtime.Engine, component: Component, wasm: byt
         imports=tuple(component.type.imports(engine)),
         memories=binary.memories(wasm),
         grows_memory=binary.grows_memory(wasm),
+        way=f"values go through the engine's own: {why}" if why else "values go straight into its memory and out of it",
     )
 
 
@@ -152,6 +155,7 @@ def module_interface(module: wasmtime.Module, wasm: bytes) -> Interface:
         functions=tuple(_core_signature(e.name, e.type) for e in module.exports if isinstance(e.type, FuncType)),
         memories=binary.memories(wasm),
         grows_memory=binary.grows_memory(wasm),
+        way="numbers are passed as they are",
     )
 
 

@@ -24,10 +24,14 @@ from wasmtime import component as wc
 from ipvm_kernel.errors import BadModule, ToolchainMissing
 from ipvm_kernel.printable import printable, seconds, size
 from ipvm_kernel.wasm import binary, host, native
+from ipvm_kernel.wasm.abi.component import read
+from ipvm_kernel.wasm.abi.straight import Straight, agree
+from ipvm_kernel.wasm.abi.wiring import Way
 from ipvm_kernel.wasm.interface import component_interface, known_interface, module_interface
 from ipvm_kernel.wasm.machine import FINGERPRINT, machine
 
 if TYPE_CHECKING:
+    from ipvm_kernel.wasm.abi.component import Component
     from ipvm_kernel.wasm.cache import CodeCache
     from ipvm_kernel.wasm.interface import Interface
     from ipvm_kernel.wasm.machine import Machine
@@ -48,22 +52,24 @@ class Module:
 
     Attributes:
         interface: What it says of itself.
-        code: The compiled code.
         machine: The machine that it was compiled for, and runs on.
+        straight: A component that is driven through its core modules, or None.
+        code: The compiled code, None if it is in `straight`.
         wasi: True if its stores need a WASI context.
         code_address: Where the compiled code is.
         linker_address: For a component, where the linker is that serves its imports; 0 for a core module.
     """
 
-    def __init__(self, interface: Interface, code: wc.Component | wasmtime.Module, machine: Machine) -> None:
+    def __init__(self, interface: Interface, code: wc.Component | wasmtime.Module | Straight, machine: Machine) -> None:
         self.interface = interface
-        self.code = code
         self.machine = machine
         self.wasi = False
         self._exports: dict[str, int] = {}
-        self.code_address = native.address(code.ptr())
         self.linker_address = 0
         self._kept: list[object] = []  # what those addresses lead to
+        self.straight = code if isinstance(code, Straight) else None
+        self.code = None if isinstance(code, Straight) else code
+        self.code_address = 0 if self.code is None else native.address(self.code.ptr())
         if isinstance(code, wc.Component):
             linker, self.wasi = host.link(machine.engine, code)
             self.linker_address = native.address(linker.ptr())
@@ -110,58 +116,116 @@ def load(name: str, data: bytes, cache: CodeCache) -> Module:
         BadModule: The bytes are not Wasm that ipvm can run; the message says why.
         ToolchainMissing: A core module with a `component-type` section, and `wasm-tools` is not installed.
     """
-    wasm = binary_of(data)
+    wasm, here = binary_of(data), machine()
     is_component = binary.kind_of(wasm) == "component" or binary.has_component_type(wasm)
-    entry = f"{name}-{_ENGINE}"
-    here = machine()
-    path = cache.code(entry)
-    code = _open(path, here, is_component) if path is not None else None
-    if code is None:
-        if is_component and binary.kind_of(wasm) == "module":
-            wasm = _componentize(wasm)
-        code, body = _compile(wasm, here, is_component)
-        cache.keep_code(entry, body)
     interface = known_interface(name, cache)
-    if interface is not None:
+    if not is_component:
+        code = _core_module(f"{name}-{_ENGINE}", wasm, here, cache)
+        if interface is None:
+            interface = module_interface(code, wasm)
+            cache.keep_interface(name, interface.to_bytes())
         return Module(interface, code, here)
-    if isinstance(code, wc.Component):
-        interface = component_interface(here.engine, code, wasm)
-    else:
-        interface = module_interface(code, wasm)
-    module = Module(interface, code, here)  # which refuses imports that nobody serves
-    cache.keep_interface(name, interface.to_bytes())
+    way = Way.from_bytes(cache.interface(f"{name}-way") or b"")
+    if interface is not None and way is not None:
+        known = _known_component(name, way, here, cache)
+        if known is not None:
+            return Module(interface, known, here)
+    if binary.kind_of(wasm) == "module":
+        wasm = _componentize(wasm)
+    module, way = _component(name, wasm, here, cache)
+    cache.keep_interface(name, module.interface.to_bytes())
+    cache.keep_interface(f"{name}-way", way.to_bytes())
     return module
 
 
-def _kind(is_component: bool) -> type[wc.Component | wasmtime.Module]:
-    return wc.Component if is_component else wasmtime.Module
+def _known_component(name: str, way: Way, here: Machine, cache: CodeCache) -> wc.Component | Straight | None:
+    """Return a component that was loaded before, if all of its code is still there."""
+    entry = f"{name}-{_ENGINE}"
+    if way.wiring is None:
+        code = _open(cache.code(entry), here, wc.Component)
+        return code if isinstance(code, wc.Component) else None
+    codes = [_open(cache.code(f"{entry}-{i}"), here, wasmtime.Module) for i in range(len(way.wiring.modules))]
+    found = [code for code in codes if isinstance(code, wasmtime.Module)]
+    return Straight(here, way.wiring, found) if len(found) == len(codes) else None
 
 
-def _open(path: Path, here: Machine, is_component: bool) -> wc.Component | wasmtime.Module | None:
-    """Map compiled code, or return None if this engine does not take it."""
+def _component(name: str, wasm: bytes, here: Machine, cache: CodeCache) -> tuple[Module, Way]:
+    """Return a component that is new here: driven straight if that can be, and through the engine otherwise."""
+    entry = f"{name}-{_ENGINE}"
+    frame = read(wasm)
+    stand_in = None if isinstance(frame, str) else _stand_in(frame)
+    if isinstance(frame, str) or isinstance(stand_in, str) or stand_in is None:
+        why = frame if isinstance(frame, str) else str(stand_in)
+        code = _open(cache.code(entry), here, wc.Component) or _compile(entry, wasm, here, wc.Component, cache)
+        assert isinstance(code, wc.Component)
+        return Module(component_interface(here.engine, code, wasm, why), code, here), Way(None)
+    interface = component_interface(here.engine, stand_in, wasm)
+    host.link(here.engine, stand_in)  # which refuses imports that nobody serves
+    codes = [
+        _core_module(f"{entry}-{i}", wasm[start:end], here, cache)
+        for i, (start, end) in enumerate(frame.wiring.modules)
+    ]
+    if not agree(frame.wiring, codes):  # pragma: no cover - the engine and we read one binary by one specification
+        raise BadModule("the module's code has other functions than its component says")
+    return Module(interface, Straight(here, frame.wiring, codes), here), Way(frame.wiring)
+
+
+def _stand_in(frame: Component) -> wc.Component | str:
+    """Return a component without its code, as the engine reads it, or why the engine must have it whole."""
+    for asked in frame.wiring.asked:
+        if host.served(asked.interface, asked.signature) is None:
+            what = f"{asked.signature.name!r} of {asked.interface}"
+            return f"it imports {printable(what, limit=200)}, which WASI itself serves"
+    wasm = frame.stand_in()
+    if len(wasm) > APART_BYTES:
+        return f"its types and names take more than {size(APART_BYTES)}"
     try:
-        return _kind(is_component).deserialize_file(here.engine, str(path))
+        code = wc.Component(machine().engine, wasm)
+    except wasmtime.WasmtimeError:  # the whole one is refused too, with words that fit it
+        return "the engine does not take it"
+    read_there = component_interface(machine().engine, code, wasm).functions
+    return (
+        code if read_there == tuple(lifted.signature for lifted in frame.wiring.functions) else "its types are unusual"
+    )
+
+
+def _core_module(entry: str, wasm: bytes, here: Machine, cache: CodeCache) -> wasmtime.Module:
+    code = _open(cache.code(entry), here, wasmtime.Module) or _compile(entry, wasm, here, wasmtime.Module, cache)
+    assert isinstance(code, wasmtime.Module)
+    return code
+
+
+Code = wc.Component | wasmtime.Module
+
+
+def _open(path: Path | None, here: Machine, kind: type[Code]) -> Code | None:
+    """Map compiled code, or return None if there is none or this engine does not take it."""
+    try:
+        return None if path is None else kind.deserialize_file(here.engine, str(path))
     except wasmtime.WasmtimeError:
         return None
 
 
-def _compile(wasm: bytes, here: Machine, is_component: bool) -> tuple[wc.Component | wasmtime.Module, bytes]:
-    """Compile, and return what to run and what to keep."""
+def _compile(entry: str, wasm: bytes, here: Machine, kind: type[Code], cache: CodeCache) -> Code:
+    """Compile, and keep the code."""
     if len(wasm) > APART_BYTES:
-        body = _compile_apart(wasm, is_component)
-        return _kind(is_component).deserialize(here.engine, body), body
-    code = compile_here(wasm, is_component)
-    return code, bytes(code.serialize())
+        body = _compile_apart(wasm, kind is wc.Component)
+        code = kind.deserialize(here.engine, body)
+    else:
+        code = compile_here(wasm, kind is wc.Component)
+        body = bytes(code.serialize())
+    cache.keep_code(entry, body)
+    return code
 
 
-def compile_here(wasm: bytes, is_component: bool) -> wc.Component | wasmtime.Module:
+def compile_here(wasm: bytes, is_component: bool) -> Code:
     """Compile in this process.
 
     Raises:
         BadModule: The engine refuses it.
     """
     try:
-        return _kind(is_component)(machine().engine, wasm)
+        return (wc.Component if is_component else wasmtime.Module)(machine().engine, wasm)
     except wasmtime.WasmtimeError as error:
         raise BadModule(f"the module cannot be compiled: {_reason(str(error))}") from None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import wasmtime
 
 from ipvm_kernel.wasm import capi, host, machine, native
+from ipvm_kernel.wasm.abi.guest import Broken, MayNotLeave, TooMuch
 from ipvm_kernel.wasm.limits import MEMORY_BYTES, Kind, Limits, Report
 from ipvm_kernel.wasm.threads import with_room
 
@@ -76,7 +77,8 @@ def call(
     def work() -> wit.Value:
         return _run(module, signature, values, limits=limits, here=here, stop=stop, report=report)
 
-    return with_room(work, stop)
+    straight = module.straight
+    return with_room(work, stop, 0 if straight is None else straight.plan(signature).frames)
 
 
 def _run(
@@ -101,11 +103,19 @@ def _run(
         try:
             if stop.check() is not None:
                 raise _stopped(stop, limits)
+            if module.straight is not None:
+                return module.straight.call(running.context, signature, values, stop)
             if module.linker_address:
                 return _call_component(running, module, signature, values)
             return _call_core(running, module, signature, values)
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise _failure(error, here, stop, limits) from None
+        except Broken:
+            raise _stopped(stop, limits) if stop.reason else Failure("trap", _FORBIDDEN, own=True) from None
+        except MayNotLeave:
+            raise Failure("trap", _UNKNOWN_TRAP) from None
+        except TooMuch as error:
+            raise _stopped(stop, limits) if stop.reason else Failure("limit", str(error)) from None
         except capi.TooMuch:
             raise Failure(
                 "limit", f"the arguments take more than {_VALUES:,} values, the most that one call may pass"
@@ -158,6 +168,9 @@ def _call_core(running: Running, module: Module, signature: wit.Signature, value
 _EXTERN_OF: Final = 8  # where the function stands in the C structure of an export
 _VALUES: Final = capi.ARENA_BYTES // native.VAL_BYTES
 
+_FORBIDDEN: Final = "the guest answered with a value that its own type does not allow"
+_UNKNOWN_TRAP: Final = "the guest did what the engine does not allow"
+
 # What wasmtime says after `wasm trap: `, and what we say. `own` marks those that every machine would meet.
 _TRAPS: Final[dict[str, tuple[Kind, str, bool]]] = {
     "wasm `unreachable` instruction executed": (
@@ -180,7 +193,8 @@ _TRAP: Final = re.compile(r"(?:\d+: )?wasm trap: (.*)")
 _ABI: Final = re.compile(
     r"(?:\d+: )?(?:converted integer out of range for `char`|discriminant \d+ out of range"
     r"|(?:string|list) pointer/length out of bounds|pointer (?:out of bounds|not aligned)"
-    r"|(?:list|return) pointer (?:is )?not aligned|realloc return: |invalid utf-(?:8|16))"
+    r"|(?:list|return|string) pointer (?:is )?not aligned|realloc return: |(?:invalid|incomplete) utf-(?:8|16)"
+    r"|unpaired surrogate)"
 )
 _LIMIT: Final = re.compile(r"(?:\d+: )?(?:(?:memory|table) minimum size of .* exceeds|resource limit exceeded)")
 
@@ -205,12 +219,12 @@ def _failure(error: Exception, here: host.Host, stop: Stop, limits: Limits) -> F
     cause = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
     trap = _TRAP.match(cause)
     if trap is not None:
-        kind, message, own = _TRAPS.get(trap[1], ("trap", "the guest did what the engine does not allow", False))
+        kind, message, own = _TRAPS.get(trap[1], ("trap", _UNKNOWN_TRAP, False))
         if kind == "limit" and "fuel" in message and limits.fuel is not None:
             message = f"{message}: {limits.fuel:,}"
         return Failure(kind, message, own=own)
     if _ABI.match(cause):
-        return Failure("trap", "the guest answered with a value that its own type does not allow", own=True)
+        return Failure("trap", _FORBIDDEN, own=True)
     if _LIMIT.match(cause):
         memory = "" if limits.memory is None else f" of {limits.memory:,} bytes of memory"
         return Failure("limit", f"the guest needs more than its limit{memory}")

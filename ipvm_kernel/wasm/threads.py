@@ -23,7 +23,7 @@ THREAD_STACK_BYTES: Final = 8 << 20
 """Stack of a thread that runs guests."""
 
 _ENOUGH_BYTES: Final = 4 << 20
-_FRAMES: Final = 12  # from here to the first line of a function of the host
+_FRAMES: Final = 40  # from here to the depths of a function of the host
 _ATTRIBUTES_BYTES: Final = 256  # more than a pthread_attr_t takes anywhere
 
 _local = threading.local()
@@ -32,10 +32,15 @@ _starting = threading.Lock()
 T = TypeVar("T")
 
 
-def with_room(work: Callable[[], T], stop: Stop) -> T:
+def with_room(work: Callable[[], T], stop: Stop, frames: int = 0) -> T:
     """Return what `work` returns, from this thread if a guest can run on it and from a new one otherwise.
 
     An exception that reaches whoever waits, such as KeyboardInterrupt, stops the work through `stop`.
+
+    Args:
+        work: What is to be done.
+        stop: The way to end it.
+        frames: How deep it goes before the engine is called, besides a few.
     """
     try:
         fits = _local.fits
@@ -45,7 +50,7 @@ def with_room(work: Callable[[], T], stop: Stop) -> T:
         )
     if not fits:
         return _elsewhere(work, stop)
-    _probe(_FRAMES)  # a RecursionError is raised here, and not where the engine calls back
+    _probe(_FRAMES + frames)  # a RecursionError is raised here, and not where the engine calls back
     return work()
 
 

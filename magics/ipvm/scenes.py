@@ -159,6 +159,7 @@ def module(module: Module) -> ModuleView:
         about=str(module._interface),  # noqa: SLF001
         size=module._size,  # noqa: SLF001
         functions=tuple(function(made) for made in module),
+        way=module._interface.way,  # noqa: SLF001
     )
 
 

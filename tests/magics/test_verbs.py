@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import pytest
+from wasmtime import wat2wasm
 
 import ipvm
 from ipvm import cli, verbs
@@ -168,6 +169,25 @@ def test_pins_come_and_go(notebook: Notebook) -> None:
 
     assert "hit" in str(shown.value)
     assert "no pin is called 'mine'" in str(gone.error)
+
+
+def test_a_module_shows_its_functions_and_how_values_go_in(session: Session) -> None:
+    """
+    `ipvm show MODULE` lists what can be called, and says how values go into the guest, and why not straight.
+    """
+    core = '(core module $m (func (export "f") (result i32) (i32.const 7))) (core instance $i (instantiate $m))'
+    lift = '(func (export "f") (result u32) (canon lift (core func $i "f")))'
+    texts = (f"(component {core} {lift})", f"(component (component {core} {lift}) {core} {lift})")
+    straight, nested = (session.module(bytes(wat2wasm(text)))._cid for text in texts)
+
+    plain, left = str(ipvm.show(str(straight))), str(ipvm.show(str(nested)))
+    status, out, _ = shell("show", str(nested), "--json")
+
+    assert "f  func() -> u32" in plain
+    assert plain.endswith("values go straight into its memory and out of it")
+    assert left.endswith("values go through the engine's own: it has a nested component")
+    assert status == 0
+    assert json.loads(out)["kind"] == "module"
 
 
 def test_json_is_one_value_a_line(notebook: Notebook) -> None:

@@ -12,6 +12,7 @@ import itertools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
 
 import pytest
 import wasmtime
@@ -135,9 +136,13 @@ def code_cache() -> CodeCache:
     return Forgetful(None)
 
 
-def loaded(data: bytes | str) -> Module:
-    """Return a module ready to run, compiled anew."""
-    return load(f"test{next(_count)}", data.encode() if isinstance(data, str) else data, code_cache())
+def loaded(data: bytes | str, *, straight: bool = True) -> Module:
+    """Return a module ready to run, compiled anew; a component not driven straight goes through the engine's values."""
+    wasm = data.encode() if isinstance(data, str) else data
+    if straight:
+        return load(f"test{next(_count)}", wasm, code_cache())
+    with mock.patch("ipvm_kernel.wasm.module.read", return_value="a test asks for it"):
+        return load(f"test{next(_count)}", wasm, code_cache())
 
 
 def run(

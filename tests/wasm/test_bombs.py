@@ -60,20 +60,55 @@ def test_a_compile_bomb() -> None:
 
 def test_lists_without_end() -> None:
     """
-    A list too long for the engine is refused by name of the limit: at once, in either direction.
+    A list too long for a call is refused by name of the limit: at once, in either direction.
+    """
+    printed = in_a_child("""
+    big = component(MEMORY.replace('"memory") 1', '"memory") 5000') +
+        '(func (export "f") (param i32) (result i32) (i32.store (i32.const 20) (local.get 0)) (i32.const 16))',
+        lifted("f", '(param "n" u32) (result (list u8))'), lifted("g", '(param "n" u32) (result (list string))', "f"))
+    module = loaded(big)
+    print(len(run(module, "f", 2_796_203)))
+    for name, count in (("f", 1 << 28), ("f", 1 << 32 - 1), ("g", 9_000_000), ("g", 1 << 25)):
+        try:
+            run(module, name, count)
+        except Failure as error:
+            print(error.kind, error.own, error.message)
+    echo = loaded(echoes(wit.BYTES, wit.List(wit.List(wit.F64)), wit.List(wit.STRING)))
+    for name, value in (("e0", bytes(1 << 28)), ("e1", [b""] * (17 << 20)), ("e2", ["a"] * (17 << 20))):
+        began = time.monotonic()
+        try:
+            run(echo, name, (value, *[0] * 17))
+        except Failure as error:
+            print(error.kind, error.message, time.monotonic() - began < 3)
+    """)
+
+    assert printed.splitlines() == [
+        "2796203",
+        "limit False the guest answered with a list or text of more than 268,435,455 bytes",
+        "trap True the guest answered with a value that its own type does not allow",
+        "limit False the guest answered with more than 16,777,216 values, the most that one call may pass",
+        "limit False the guest answered with a list or text of more than 268,435,455 bytes",
+        "limit an argument holds a list or text of more than 268,435,455 bytes True",
+        *["limit the arguments take more than 16,777,216 values, the most that one call may pass True"] * 2,
+    ]
+
+
+def test_lists_without_end_through_the_engine() -> None:
+    """
+    A list too long for the engine's own values is refused by name of the limit: at once, in either direction.
     """
     printed = in_a_child("""
     big = component(MEMORY.replace('"memory") 1', '"memory") 2000') +
         '(func (export "f") (param i32) (result i32) (i32.store (i32.const 20) (local.get 0)) (i32.const 16))',
         lifted("f", '(param "n" u32) (result (list u8))'), lifted("g", '(param "n" u32) (result (list string))', "f"))
-    module = loaded(big)
+    module = loaded(big, straight=False)
     print(len(run(module, "f", 2_796_202)))
     for name, count in (("f", 2_796_203), ("f", 100_000_000), ("g", 5_000_000)):
         try:
             run(module, name, count)
         except Failure as error:
             print(error.kind, error.own, "2,796,202 elements" in error.message)
-    echo = loaded(echoes(wit.BYTES, wit.List(wit.List(wit.F64)), wit.List(wit.STRING)))
+    echo = loaded(echoes(wit.BYTES, wit.List(wit.List(wit.F64)), wit.List(wit.STRING)), straight=False)
     for name, value in (("e0", bytes(17 << 20)), ("e1", [bytes(70 << 20)] * 2), ("e2", ["a"] * (17 << 20))):
         began = time.monotonic()
         try:
@@ -100,13 +135,17 @@ def test_one_text_many_times() -> None:
         '(local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 2000))))'
         '(i32.store (i32.const 16) (i32.const 8192)) (i32.store (i32.const 20) (i32.const 2000)) (i32.const 16))',
         lifted("f", '(result (list string))'))
-    try:
-        run(loaded(source), "f")
-    except Failure as error:
-        print(error.kind, "128 MiB" in error.message)
+    for straight in (True, False):
+        try:
+            run(loaded(source, straight=straight), "f")
+        except Failure as error:
+            print(error.kind, error.message)
     """)
 
-    assert printed == "limit True\n"
+    assert printed.splitlines() == [
+        "limit the guest answered with parts that lie on each other: more than 134,217,728 bytes in all",
+        "limit the guest answered with more than one call may pass: 2,796,202 elements of lists, or 128 MiB of text",
+    ]
 
 
 def test_memories_and_tables_without_end() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from ipvm import scenes
 from ipvm.commands.things import cid_of, handle_of
 from ipvm.views import View, brief, table, table_html
 from ipvm_kernel import CID, Handle, Receipt, Workflow, dagjson
 from ipvm_kernel.errors import IpvmError, Malformed
+from ipvm_kernel.picture import html, text
 from ipvm_kernel.printable import printable, seconds, size
 from ipvm_kernel.session import default
+
+_MODULE_BYTES: Final = 64 << 20  # a file of more is shown as a file
 
 
 def cid(what: Any) -> View:
@@ -58,6 +62,8 @@ def show(x: Any) -> Any:
         return x
     session = default()
     found = session.find(cid_of(x))
+    if found.kind == "file" and found.size <= _MODULE_BYTES and session.store.read(found.cid)[:4] == b"\0asm":
+        return _module(found.cid)
     about = f"{found.kind} {found.cid} ({size(found.size)})"
     if isinstance(found.node, Receipt):
         instruction = session.instruction_of(found.cid)
@@ -67,6 +73,14 @@ def show(x: Any) -> Any:
         f"{about}\n{body}".rstrip(),
         data=[{"cid": found.cid, "kind": found.kind, "size": found.size, "value": found.value}],
     )
+
+
+def _module(cid: CID) -> View:
+    """Show a module that is on file: its functions, and how values go into it and out."""
+    view = scenes.module(default().module(cid))
+    functions = [{"name": item.name, "signature": item.signature} for item in view.functions]
+    about = {"cid": cid, "kind": "module", "size": view.size, "functions": functions, "way": view.way}
+    return View(text.module(view), html=html.module(view), data=[about])
 
 
 def _shortened(value: Any) -> Any:
