@@ -9,6 +9,7 @@ import msgspec
 from ipvm_kernel.errors import Malformed
 from ipvm_kernel.ipld.block import Block
 from ipvm_kernel.ipld.cid import CID
+from ipvm_kernel.ipld.once import once
 
 if TYPE_CHECKING:
     from ipvm_kernel.ipld.codec import Ipld
@@ -75,20 +76,16 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if value is not msgspec.UNSET
         }
 
-    @property
+    @once
     def block(self) -> Block:
         """The block of the wire form, made once.
 
         Raises:
             Unencodable, LimitExceeded: As `encode` does.
         """
-        kept = self.__dict__
-        block: Block | None = kept.get("block")
-        if block is None:
-            kept["block"] = block = Block.of(self.to_ipld())
-        return block
+        return Block.of(self.to_ipld())
 
-    @property
+    @once
     def cid(self) -> CID:
         """The CID of the wire form."""
         return self.block.cid

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ipvm_kernel.errors import Malformed
 from ipvm_kernel.ipld import CID, Ipld, Node
+from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.promise import Promise, promises
 from ipvm_kernel.printable import printable
 
@@ -58,6 +59,10 @@ class Instruction(Node, frozen=True, kw_only=True):
             raise within(".nnc", error) from None
         return made
 
+    def to_ipld(self) -> dict[str, Ipld]:
+        """Return the wire form, its keys in the order in which they are written."""
+        return {"op": self.op, "nnc": self.nnc, "rsc": self.rsc, "input": self.input}
+
     @property
     def func(self) -> str:
         """The name of the function of a Wasm instruction, as it is written there; otherwise the operation."""
@@ -70,7 +75,7 @@ class Instruction(Node, frozen=True, kw_only=True):
         args = self.input.get("args") if type(self.input) is dict else None
         return args if type(args) is list else []
 
-    @property
+    @once
     def awaits(self) -> tuple[Promise, ...]:
         """Every promise in the input, in order."""
         return tuple(promises(self.input))

@@ -5,16 +5,14 @@ Source: UCAN Invocation 0.2 as Homestar 0.3.0 speaks it. (UCAN Invocation 1.0 ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from ipvm_kernel.errors import Malformed
 from ipvm_kernel.ipld import CID, Block, Ipld, Node, encode
+from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.instruction import Instruction, within
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # The DAG-CBOR of a task is put together around that of its instruction, which is there already. Short keys come first.
 _PRF, _RUN, _META, _CAUSE, _TASK = b"\xa4\x63prf", b"\x63run", b"\x64meta", b"\x65cause", b"\xa1\x64task"
@@ -68,17 +66,23 @@ class Task(Node, frozen=True, kw_only=True):
             return encode(self.to_ipld())  # which looks how deep it is
         return data
 
-    @property
+    @once
     def block(self) -> Block:
         """The block of the wire form, made once."""
-        return _once(self, "block", lambda: self.data)
+        data = self.data
+        return Block(CID.of(data), data)
 
     @property
     def invocation(self) -> Invocation:
         """The invocation of this task; its CID is what a receipt calls `ran`."""
         made = Invocation(task=self)
-        made.__dict__["block"] = _once(self, "invocation", lambda: _TASK + self.data)
+        made.__dict__["block"] = self._invocation
         return made
+
+    @once
+    def _invocation(self) -> Block:
+        data = _TASK + self.data
+        return Block(CID.of(data), data)
 
 
 class _Surroundings(Node, frozen=True, kw_only=True):
@@ -93,13 +97,3 @@ class Invocation(Node, frozen=True, kw_only=True):
     """A task that is meant to be run."""
 
     task: Task
-
-
-def _once(node: Node, name: str, data: Callable[[], bytes]) -> Block:
-    """Return a block that a node keeps under a name, made when it is first asked for."""
-    kept = node.__dict__
-    found: Block | None = kept.get(name)
-    if found is None:
-        made = data()
-        kept[name] = found = Block(CID.of(made), made)
-    return found

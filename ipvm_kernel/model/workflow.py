@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
 from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
+from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.dot import digraph
 from ipvm_kernel.model.instruction import within
 from ipvm_kernel.model.task import Task
@@ -30,15 +31,11 @@ class Workflow(Node, frozen=True, kw_only=True):
 
     tasks: tuple[Task, ...]
 
-    @property
+    @once
     def block(self) -> Block:
         """The block of the wire form, made once, of what the tasks have already."""
-        kept = self.__dict__
-        block: Block | None = kept.get("block")
-        if block is None:
-            data = b"".join((b"\xa1\x65tasks", _list_head(len(self.tasks)), *(task.data for task in self.tasks)))
-            kept["block"] = block = Block(CID.of(data), data)
-        return block
+        data = b"".join((b"\xa1\x65tasks", _list_head(len(self.tasks)), *(task.data for task in self.tasks)))
+        return Block(CID.of(data), data)
 
     @classmethod
     def of(cls, tasks: Iterable[Task]) -> Workflow:
