@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
+from ipvm_kernel.errors import StoreError
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store import sql
+from ipvm_kernel.store.lineage import EDGES, closure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ipvm_kernel.ipld import CID
     from ipvm_kernel.store.base import Entry, RunRecord
     from ipvm_kernel.store.disk import Disk
+    from ipvm_kernel.store.lineage import CellRecord, Edge
 
 
 class Journal:
@@ -77,6 +82,79 @@ class Journal:
             (*given.values(), limit),
         )
         return (waiting + [entry for entry in map(sql.entry, rows) if entry not in waiting])[:limit]
+
+    def made(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return how the first receipt of each instruction was made."""
+        wanted = {cid.bytes: cid for cid in instructions}
+        with self._disk.writer.lock:
+            waiting = [
+                entry
+                for batch in self._disk.writer.batches()
+                for entry in reversed(batch.entries)
+                if entry.receipt and entry.instruction.bytes in wanted
+            ]
+        found = {entry.instruction: entry for entry in waiting}
+        for query, chunk in sql.asked(sql.MADE, list(wanted)):
+            found.update((wanted[row[1]], sql.entry(row)) for row in self._disk.rows(query, chunk))
+        return found
+
+    def declare(self, cell: CellRecord) -> int:
+        """Remember a cell and return its number."""
+        writer = self._disk.writer
+        with writer.lock:
+            writer.open.cells.append(cell)
+            self._added(0)
+        return cell.ident
+
+    def cells(self, idents: Iterable[int]) -> dict[int, CellRecord]:
+        """Return cells by their numbers."""
+        wanted = list(dict.fromkeys(idents))
+        with self._disk.writer.lock:
+            waiting = {cell.ident: cell for batch in self._disk.writer.batches() for cell in batch.cells}
+        rows = self._disk.rows("SELECT * FROM cell WHERE id IN (SELECT value FROM json_each(?))", (str(wanted),))
+        found = {row[0]: sql.cell(row) for row in rows} | waiting
+        return {ident: found[ident] for ident in wanted if ident in found}
+
+    def lineage(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what instructions and values came of."""
+        return self._around(cids, limit, sql.LINEAGE, lambda edge: edge.target, lambda edge: edge.source)
+
+    def users(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what came of instructions, modules and values."""
+        return self._around(cids, limit, sql.USERS, lambda edge: edge.source, lambda edge: edge.target)
+
+    def _around(
+        self, cids: Iterable[CID], limit: int, query: str, near: Callable[[Edge], CID], far: Callable[[Edge], CID]
+    ) -> list[Edge]:
+        with contextlib.suppress(StoreError):  # what cannot be written is looked through below
+            self._disk.sync()
+        with self._disk.writer.lock:
+            waiting = [edge for batch in self._disk.writer.batches() for edge in batch.edges]
+        roots = list(dict.fromkeys(cids))
+        if not waiting:
+            return self._edges(query, roots, limit)
+        by_end: dict[CID, list[Edge]] = {}
+        for edge in waiting:
+            by_end.setdefault(near(edge), []).append(edge)
+        written: dict[CID, list[Edge]] = {}
+        asked: set[CID] = set()
+
+        def step(cid: CID) -> list[Edge]:
+            if cid not in asked:  # everything that the disk knows from here on, at once
+                asked.add(cid)
+                edges = self._edges(query, [cid], limit)
+                for edge in edges:
+                    asked.update((near(edge), far(edge)) if len(edges) < limit else (near(edge),))
+                    there = written.setdefault(near(edge), [])
+                    if edge not in there:
+                        there.append(edge)
+            return list(dict.fromkeys([*by_end.get(cid, ()), *written.get(cid, ())]))
+
+        return closure(roots, step, far, limit)
+
+    def _edges(self, query: str, roots: list[CID], limit: int) -> list[Edge]:
+        given = json.dumps([cid.bytes.hex() for cid in roots])
+        return sql.edges(self._disk.rows(query, (given, limit)))
 
     def logs(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
         """Return what guests said when the receipts of some instructions were made."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.store.base import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged, not_here
+from ipvm_kernel.store.lineage import EDGES, closure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from ipvm_kernel.store.base import Claim, Role
+    from ipvm_kernel.store.lineage import CellRecord, Edge
 
 
 class MemoryStore:
@@ -27,6 +29,9 @@ class MemoryStore:
         self._journal: list[Entry] = []
         self._logs: dict[CID, Entry] = {}
         self._runs: list[RunRecord] = []
+        self._cells: dict[int, CellRecord] = {}
+        self._sources: dict[CID, dict[Edge, None]] = {}
+        self._users: dict[CID, dict[Edge, None]] = {}
         self._pins: dict[str, CID] = {}
         self._claimed: set[bytes] = set()
         self._lock = threading.RLock()
@@ -79,6 +84,9 @@ class MemoryStore:
             if filing.key is not None and filing.admitted:
                 self._outcomes.setdefault(filing.key, found)
             self._journal.append(entry)
+            for edge in filing.edges():
+                self._sources.setdefault(edge.target, {})[edge] = None
+                self._users.setdefault(edge.source, {})[edge] = None
             if entry.log:
                 self._logs[entry.instruction] = entry
 
@@ -108,6 +116,30 @@ class MemoryStore:
                 return None
             self._claimed.add(key)
             return _MemoryClaim(self._claimed, key)
+
+    def lineage(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what instructions and values came of."""
+        with self._lock:
+            return closure(cids, lambda cid: self._sources.get(cid, ()), lambda edge: edge.source, limit)
+
+    def users(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what came of instructions, modules and values."""
+        with self._lock:
+            return closure(cids, lambda cid: self._users.get(cid, ()), lambda edge: edge.target, limit)
+
+    def made(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return how the first receipt of each instruction was made."""
+        wanted = set(instructions)
+        return {e.instruction: e for e in reversed(self._journal) if e.receipt and e.instruction in wanted}
+
+    def declare(self, cell: CellRecord) -> int:
+        """Remember a cell."""
+        self._cells[cell.ident] = cell
+        return cell.ident
+
+    def cells(self, idents: Iterable[int]) -> dict[int, CellRecord]:
+        """Return cells by their numbers."""
+        return {ident: self._cells[ident] for ident in idents if ident in self._cells}
 
     def begin(self, run: RunRecord) -> int:
         """Add a run to the journal."""
