@@ -8,7 +8,9 @@ from ipvm_kernel.callables import Each, Function, Handles, Module, bytes_of, gat
 from ipvm_kernel.engine.answers import Answer, State
 from ipvm_kernel.engine.planner import Plan
 from ipvm_kernel.handles import File, Handle, Promised, lineage
+from ipvm_kernel.provenance import Diff, Difference, Graph, Inputs, Place, RunDiff, Step, Uses, Why, shown, when
 from ipvm_kernel.runs import Run
+from ipvm_kernel.session import asking
 from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
 from ipvm_kernel.session.session import Session
@@ -19,20 +21,30 @@ from ipvm_kernel.wasm.limits import Limits
 __all__ = [
     "Answer",
     "Array",
+    "Diff",
+    "Difference",
     "Each",
     "File",
     "Function",
+    "Graph",
     "Handle",
     "Handles",
+    "Inputs",
     "Limits",
     "Loaded",
     "Module",
+    "Place",
     "Plan",
     "Promised",
     "Run",
+    "RunDiff",
     "Session",
     "State",
+    "Step",
     "Tally",
+    "Uses",
+    "Why",
+    "asking",
     "bytes_of",
     "caps_from_environment",
     "current",
@@ -45,4 +57,6 @@ __all__ = [
     "load",
     "plugins",
     "set_default",
+    "shown",
+    "when",
 ]

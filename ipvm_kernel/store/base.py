@@ -284,9 +284,24 @@ class Store(Protocol):
         """Return the latest runs, the newest first."""
 
     def journal(
-        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+        self,
+        *,
+        instruction: CID | None = None,
+        func: str | None = None,
+        run: int | None = None,
+        before: CID | None = None,
+        limit: int = 50,
     ) -> list[Entry]:
-        """Return the latest lines of the journal that match, the newest first."""
+        """Return the latest lines of the journal that match, the newest first.
+
+        `before` leaves out the first line about an instruction that has a receipt, and all that came after it.
+        """
+
+    def call(self, cid: CID, name: str) -> None:
+        """Remember what a file or module was called where it came from: the name or path of a file."""
+
+    def called(self, cids: Iterable[CID]) -> dict[CID, list[str]]:
+        """Return what files and modules were called."""
 
     def logs(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
         """Return, for each instruction whose guest said something when its receipt was made, that line of the journal."""

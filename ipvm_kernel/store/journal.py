@@ -63,23 +63,58 @@ class Journal:
         rows = self._disk.rows("SELECT * FROM run WHERE id = ?", (ident,))
         return sql.run(rows[0]) if rows else None
 
+    def call(self, cid: CID, name: str) -> None:
+        """Remember what a file or module was called."""
+        writer = self._disk.writer
+        with writer.lock:
+            writer.open.names[cid, name] = None
+            self._added(0)
+
+    def called(self, cids: Iterable[CID]) -> dict[CID, list[str]]:
+        """Return what files and modules were called."""
+        wanted = {cid.bytes: cid for cid in cids}
+        found: dict[CID, dict[str, None]] = {}
+        given = json.dumps([raw.hex() for raw in wanted])
+        for raw, name in self._disk.rows(sql.CALLED, (given,)):
+            found.setdefault(wanted[raw], {})[name] = None
+        with self._disk.writer.lock:
+            for batch in self._disk.writer.batches():
+                for cid, name in batch.names:
+                    if cid.bytes in wanted:
+                        found.setdefault(cid, {})[name] = None
+        return {cid: list(names) for cid, names in found.items()}
+
     def journal(
-        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+        self,
+        *,
+        instruction: CID | None = None,
+        func: str | None = None,
+        run: int | None = None,
+        before: CID | None = None,
+        limit: int = 50,
     ) -> list[Entry]:
         """Return the latest lines of the journal that match, the newest first."""
+        if before is not None:
+            with contextlib.suppress(StoreError):
+                self._disk.sync()
         asked: dict[str, Any] = {"instruction": instruction and instruction.bytes, "func": func, "run": run}
         given = {name: value for name, value in asked.items() if value is not None}
         where = " AND ".join(f"{name} = ?" for name in given) or "1"
+        values = list(given.values())
+        if before is not None:
+            where += f" AND {sql.BEFORE}"
+            values.append(before.bytes)
         with self._disk.writer.lock:
+            entries = [entry for batch in self._disk.writer.batches() for entry in reversed(batch.entries)]
+            ends = [n for n, entry in enumerate(entries) if entry.instruction == before and entry.receipt]
             waiting = [
                 entry
-                for batch in self._disk.writer.batches()
-                for entry in reversed(batch.entries)
+                for entry in entries[ends[-1] + 1 if ends else 0 :]
                 if instruction in (None, entry.instruction) and func in (None, entry.func) and run in (None, entry.run)
             ]
         rows = self._disk.rows(
             f"SELECT * FROM entry WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - names are ours
-            (*given.values(), limit),
+            (*values, limit),
         )
         return (waiting + [entry for entry in map(sql.entry, rows) if entry not in waiting])[:limit]
 

@@ -30,6 +30,7 @@ class MemoryStore:
         self._logs: dict[CID, Entry] = {}
         self._runs: list[RunRecord] = []
         self._cells: dict[int, CellRecord] = {}
+        self._names: dict[CID, dict[str, None]] = {}
         self._sources: dict[CID, dict[Edge, None]] = {}
         self._users: dict[CID, dict[Edge, None]] = {}
         self._pins: dict[str, CID] = {}
@@ -154,13 +155,28 @@ class MemoryStore:
         """Return a run by its number."""
         return next((run for run in self._runs if run.ident == ident), None)
 
+    def call(self, cid: CID, name: str) -> None:
+        """Remember what a file or module was called."""
+        self._names.setdefault(cid, {})[name] = None
+
+    def called(self, cids: Iterable[CID]) -> dict[CID, list[str]]:
+        """Return what files and modules were called."""
+        return {cid: list(self._names[cid]) for cid in cids if cid in self._names}
+
     def journal(
-        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+        self,
+        *,
+        instruction: CID | None = None,
+        func: str | None = None,
+        run: int | None = None,
+        before: CID | None = None,
+        limit: int = 50,
     ) -> list[Entry]:
         """Return the latest lines of the journal that match."""
+        end = next((n for n, e in enumerate(self._journal) if before == e.instruction and e.receipt), None)
         return [
             entry
-            for entry in reversed(self._journal)
+            for entry in reversed(self._journal[:end])
             if instruction in (None, entry.instruction) and func in (None, entry.func) and run in (None, entry.run)
         ][:limit]
 

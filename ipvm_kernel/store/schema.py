@@ -100,6 +100,7 @@ CREATE TABLE edge (
     PRIMARY KEY (target, source, kind)
 ) WITHOUT ROWID;
 CREATE INDEX edge_by_source ON edge (source);
+CREATE TABLE name (cid BLOB NOT NULL, name TEXT NOT NULL, PRIMARY KEY (cid, name)) WITHOUT ROWID;
 CREATE TABLE pin (name TEXT PRIMARY KEY, cid BLOB NOT NULL) WITHOUT ROWID;
 """
 
@@ -203,8 +204,8 @@ def connect_read_only(path: Path) -> apsw.Connection:
 
 _PROBE: Final = (
     "SELECT b.id, b.cid, b.size, b.place, b.role, b.used, b.data, r.id, r.instruction, r.ran, r.own, r.admitted, r.filed, "
-    "r.seconds, o.key, run.id, entry.declared, pin.name, cell.saved, edge.kind "
-    "FROM block b, receipt r, outcome o, run, entry, pin, cell, edge WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
+    "r.seconds, o.key, run.id, entry.declared, pin.name, cell.saved, edge.kind, name.name "
+    "FROM block b, receipt r, outcome o, run, entry, pin, cell, edge, name WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
 )
 
 

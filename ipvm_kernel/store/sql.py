@@ -68,6 +68,11 @@ MADE: Final = {
     "AND receipt IS NOT NULL ORDER BY id DESC"
     for count in ASKED
 }
+BEFORE: Final = (
+    "id < ifnull((SELECT min(id) FROM entry WHERE instruction = ? AND receipt IS NOT NULL), 9223372036854775807)"
+)
+INSERT_NAME: Final = "INSERT OR IGNORE INTO name (cid, name) VALUES {}"
+CALLED: Final = "SELECT cid, name FROM name WHERE cid IN (SELECT unhex(value) FROM json_each(?))"
 INSERT_CELL: Final = (
     "INSERT INTO cell (id, cell, source, count, notebook, saved, session) VALUES {} ON CONFLICT (id) DO NOTHING"
 )
@@ -185,6 +190,11 @@ def run_row(run: RunRecord) -> tuple[Any, ...]:
         run.ident, run.started, run.workflow.bytes if run.workflow else None, _text(run.name), _text(run.cell),
         _text(run.source), run.count, _text(run.notebook), run.session,
     )  # fmt: skip
+
+
+def name_rows(names: Iterable[tuple[CID, str]]) -> list[tuple[bytes, str]]:
+    """Return the rows of what things were called."""
+    return [(cid.bytes, _text(name)) for cid, name in names]
 
 
 def _text(text: str) -> str:

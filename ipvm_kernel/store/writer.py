@@ -40,6 +40,7 @@ class Batch(msgspec.Struct):
     entries: list[Entry] = msgspec.field(default_factory=list)
     runs: list[RunRecord] = msgspec.field(default_factory=list)
     cells: list[CellRecord] = msgspec.field(default_factory=list)
+    names: dict[tuple[CID, str], None] = msgspec.field(default_factory=dict)
     edges: list[Edge] = msgspec.field(default_factory=list)
     claims: list[Claim] = msgspec.field(default_factory=list)
     size: int = 0

@@ -9,6 +9,7 @@ from ipvm_kernel.store import CellRecord, Edge, Entry, RunRecord
 from ipvm_kernel.testing.samples import MODULE, filing, task
 
 if TYPE_CHECKING:
+    from ipvm_kernel.ipld import Ipld
     from ipvm_kernel.model import Task
     from ipvm_kernel.store import Store
 
@@ -16,7 +17,8 @@ _MODULE = CID.parse(MODULE.removeprefix("ipfs://"))
 
 
 def _awaiting(*tasks: Task, branch: str = "ok", func: str = "f") -> Task:
-    return task(*({f"await/{branch}": one.run.cid} for one in tasks), func=func)
+    promises: list[Ipld] = [{f"await/{branch}": one.run.cid} for one in tasks]
+    return task(*promises, func=func)
 
 
 class LineageContract:

@@ -98,7 +98,14 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
         )),
         Verb("show", "looking", "Show what a name or a CID stands for.", (_x(),)),
-        Verb("why", "looking", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("why", "tracing", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("inputs", "tracing", "List what a value was made of in the end: modules, files, literals, and the cells.", (_x(),)),
+        Verb("uses", "tracing", "List what was made with a task, a file or a module, in all notebooks.", (_x(),)),
+        Verb("diff", "tracing", "Show how two tasks, receipts or runs differ, down to the first input.", (
+            Argument(("a",), "a name, a CID, or the short form of a CID", thing=True),
+            Argument(("b",), "the other", thing=True),
+        )),
+        Verb("trace", "tracing", "Show the steps that lead to a value, up to modules, files, literals and cells.", (_x(),)),
         Verb("receipts", "looking", "List the latest receipts.", (
             Argument(("-n", "--count"), "how many (20)", {"type": int, "default": 20}),
         )),

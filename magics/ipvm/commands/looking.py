@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ipvm import scenes
-from ipvm.commands.things import cid_of, handle_of
+from ipvm.commands.things import cid_of
 from ipvm.views import View, brief, table, table_html
-from ipvm_kernel import CID, Handle, Receipt, Workflow, dagjson
+from ipvm_kernel import CID, Receipt, Workflow, dagjson
 from ipvm_kernel.errors import IpvmError, Malformed
 from ipvm_kernel.picture import html, text
 from ipvm_kernel.printable import printable, seconds, size
@@ -100,26 +100,6 @@ def _shortened(value: Any) -> Any:
             return {key: _shortened(item) for key, item in value.items()}
         case _:
             return value
-
-
-def why(x: Any) -> View:
-    """Return why a task would be replayed or run now: a hit, a miss or uncacheable, and because of what.
-
-    Args:
-        x: A handle, or the name or CID of one, or of its receipt.
-    """
-    told = default().why(x if isinstance(x, Handle) else handle_of(x))
-    verdict = {
-        "hit": "hit: replayed, nothing runs",
-        "miss": "miss: it will run",
-        "uncacheable": "uncacheable: it runs again",
-        "unverified": "unverified: it will run",
-    }[told.verdict]
-    name = printable(told.func, limit=80)
-    text = "\n".join([f"{name} {told.instruction.short}: {verdict}", *(f"  - {reason}" for reason in told.reasons)])
-    data: dict[str, Any] = {"instruction": told.instruction, "verdict": told.verdict, "reasons": list(told.reasons)}
-    data |= {"receipt": told.receipt, "compared": told.compared}
-    return View(text, data=[data])
 
 
 def receipts(count: int = 20) -> View:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ipvm_kernel import CID, File, Handle, Receipt, Run, Workflow
 from ipvm_kernel.errors import NotFound
-from ipvm_kernel.session import Module, default
+from ipvm_kernel.session import Module, Promised, default
 
 
 def cid_of(x: Any) -> CID:
@@ -34,3 +34,14 @@ def handle_of(x: Any) -> Handle:
     """Return the handle of the task that a person named."""
     session = default()
     return x if isinstance(x, Handle) else session.handle(session.instruction_of(cid_of(x)))
+
+
+def thing_of(x: Any) -> Any:
+    """Return what a person named as something that provenance knows: an object of theirs, or a CID.
+
+    Raises:
+        NotFound: It is nothing that came of something.
+    """
+    if isinstance(x, Promised):
+        return x.handle
+    return x if isinstance(x, Handle | Run | Workflow | Receipt | File) else cid_of(x)
