@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from ipvm_kernel.model import Instruction, Invocation, Promise
 from ipvm_kernel.printable import printable, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from ipvm_kernel.model import Receipt, Task
     from ipvm_kernel.store import Entry, Store
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 _DEEPEST: Final = 10_000  # promises followed down to the first input that differs
 _LONGEST: Final = 100_000  # elements of two values compared
 _SHOWN: Final = 60
+_TRIED: Final = 50  # tasks of a run that are compared with their like
+
+Names = Callable[[Instruction], Sequence[str]]
+
+
+def nameless(_: Instruction) -> Sequence[str]:
+    """Return no names: those of the parameters are not known."""
+    return ()
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +117,7 @@ def differences(
     store: Store,
     now: Instruction,
     then: Instruction,
-    names: Sequence[str] = (),
+    names: Names = nameless,
     around: Mapping[CID, Instruction] | None = None,
 ) -> list[Difference]:
     """Return what is different between two instructions, promises followed down to the first input that differs.
@@ -117,7 +126,7 @@ def differences(
         store: Where instructions are.
         now: The first.
         then: The second.
-        names: The names of the parameters, if they are known.
+        names: Gives the names of an instruction's parameters, or none.
         around: Instructions that may not be in the store yet.
     """
     through: tuple[str, ...] = ()
@@ -136,12 +145,12 @@ def differences(
             said = f"{what}, and the instruction {missing.short} is not here to say why"
             return [Difference(what=said, a=_answer(one), b=_answer(other), through=through)]
         called = printable(after.func, limit=40)
-        through, now, then, names = (*through, f"{what}, awaited from {called}"), after, before, ()
+        through, now, then = (*through, f"{what}, awaited from {called}"), after, before
     return [Difference(what="… and further down", a=now.cid.short, b=then.cid.short, through=through)]
 
 
 def _compare(
-    now: Instruction, then: Instruction, names: Sequence[str], through: tuple[str, ...]
+    now: Instruction, then: Instruction, names: Names, through: tuple[str, ...]
 ) -> tuple[list[Difference], tuple[str, CID, CID] | None]:
     """Return what is different here, or the one promise in which the difference lies."""
     told: list[Difference] = []
@@ -156,7 +165,7 @@ def _compare(
         say("the function", printable(now.func, limit=80), printable(then.func, limit=80))
     if now.nnc != then.nnc:
         say("the nonce", _nonce(now), _nonce(then))
-    for what, one, other in _arguments(now, then, names):
+    for what, one, other in _arguments(now, then, names(now)):
         if one is _GONE or other is _GONE:
             say(what, "" if one is _GONE else shown(one), "" if other is _GONE else shown(other))
             continue
@@ -224,7 +233,7 @@ def first_difference(one: Ipld, other: Ipld) -> tuple[str, Ipld, Ipld] | None:
 
 
 def diff(
-    store: Store, a: Task, b: Task, names: Sequence[str] = (), around: Mapping[CID, Instruction] | None = None
+    store: Store, a: Task, b: Task, names: Names = nameless, around: Mapping[CID, Instruction] | None = None
 ) -> Diff:
     """Return what is different between two tasks: what goes in, down to the first input; what came out; and the rest.
 
@@ -232,7 +241,7 @@ def diff(
         store: Where receipts and journal are.
         a: The first.
         b: The second.
-        names: The names of the parameters, if they are known.
+        names: Gives the names of an instruction's parameters, or none.
         around: Instructions that may not be in the store yet.
     """
     made = Diff(a=a.run.cid, b=b.run.cid, funcs=(a.run.func, b.run.func))
@@ -254,9 +263,9 @@ def diff(
     return made
 
 
-def diff_receipts(store: Store, a: Receipt, b: Receipt, tasks: tuple[Task, Task]) -> Diff:
+def diff_receipts(store: Store, a: Receipt, b: Receipt, tasks: tuple[Task, Task], names: Names = nameless) -> Diff:
     """Return what is different between two receipts, which may be of one instruction."""
-    made = diff(store, *tasks)
+    made = diff(store, *tasks, names)
     made.receipts = (a.cid, b.cid)
     made.outs = _outs(a, b)
     return made
@@ -290,6 +299,7 @@ def diff_runs(
     store: Store,
     a: tuple[CID, Mapping[CID, Task], Mapping[CID, CID]],
     b: tuple[CID, Mapping[CID, Task], Mapping[CID, CID]],
+    names: Names = nameless,
 ) -> RunDiff:
     """Return what is different between two workflows or runs, down to the first input that differs.
 
@@ -297,6 +307,7 @@ def diff_runs(
         store: Where instructions, receipts and journal are.
         a: The first: the CID of its workflow, its tasks by instruction, and the receipts that it gave.
         b: The second.
+        names: Gives the names of an instruction's parameters, or none.
     """
     made = RunDiff(a=a[0], b=b[0], same=len(a[1].keys() & b[1].keys()))
     made.only_a = [(cid, task.run.func) for cid, task in a[1].items() if cid not in b[1]]
@@ -304,17 +315,20 @@ def diff_runs(
     left = [task for cid, task in a[1].items() if cid not in b[1]]
     right = [task for cid, task in b[1].items() if cid not in a[1]]
     around = {cid: task.run for cid, task in (*a[1].items(), *b[1].items())}
-    for task in left:
+    for task in left[:_TRIED]:  # the first that differs in itself, and not in what it awaits
         match = next((other for other in right if other.run.func == task.run.func), None)
         if match is not None:
-            made.first = diff(store, task, match, around=around)
-            break
+            found = diff(store, task, match, names, around)
+            made.first = made.first or found
+            if found.inputs and not found.inputs[0].through:
+                made.first = found
+                break
     for cid in a[1].keys() & b[1].keys():
         one, other = a[2].get(cid), b[2].get(cid)
         if one is not None and other is not None and one != other:
-            found = Diff(a=cid, b=cid, funcs=(a[1][cid].run.func, b[1][cid].run.func), receipts=(one, other))
-            found.outs = [Difference(what="the receipt", a=one.short, b=other.short)]
-            made.diverging.append(found)
+            twice = Diff(a=cid, b=cid, funcs=(a[1][cid].run.func, b[1][cid].run.func), receipts=(one, other))
+            twice.outs = [Difference(what="the receipt", a=one.short, b=other.short)]
+            made.diverging.append(twice)
     return made
 
 

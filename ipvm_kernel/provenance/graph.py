@@ -8,17 +8,15 @@ import msgspec
 
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.model import Instruction, Promise
-from ipvm_kernel.provenance.comparing import instruction
+from ipvm_kernel.provenance.comparing import Names, instruction, nameless
 from ipvm_kernel.provenance.places import Place, places_of
 from ipvm_kernel.store import Edge, Entry, edges_of
 from ipvm_kernel.store.lineage import EDGES, closure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ipvm_kernel.store import Store
-
-    Names = Callable[["Instruction"], Sequence[str]]
 
 TOLD: Final = 200
 """Steps of a lineage that are told one by one: the nearest."""
@@ -79,7 +77,7 @@ class Graph(msgspec.Struct, kw_only=True):
 
 
 class Input(msgspec.Struct, kw_only=True):
-    """Something that no task made and that a lineage begins with.
+    """Something that a lineage begins with: what no task made, and modules.
 
     Attributes:
         kind: A module, data behind a link, or a literal.
@@ -89,6 +87,7 @@ class Input(msgspec.Struct, kw_only=True):
         value: The value of a literal.
         where: The argument of a literal: function and name or position.
         uses: How many tasks have it as an input directly.
+        built: True for a module that a task built, from inputs that are listed too.
         place: The cell in which the task with the literal was declared.
     """
 
@@ -99,6 +98,7 @@ class Input(msgspec.Struct, kw_only=True):
     value: Any = None
     where: tuple[str, str] = ("", "")
     uses: int = 1
+    built: bool = False
     place: Place | None = None
 
 
@@ -167,7 +167,7 @@ def trace(
     roots: Sequence[CID],
     around: Mapping[CID, Instruction] | None = None,
     *,
-    names: Names | None = None,
+    names: Names = nameless,
     limit: int = EDGES,
     told: int = TOLD,
 ) -> Graph:
@@ -193,38 +193,51 @@ def trace(
     for edge in edges:
         if edge.target in made.steps:
             made.steps[edge.target].sources.append(edge)
-    _tell(store, made, names or _nameless)
+    _tell(store, made, names)
     return made
 
 
 def _lineage(store: Store, roots: Sequence[CID], runs: dict[CID, Instruction], limit: int) -> list[Edge]:
-    """Return the edges from what is on file, and of tasks that never were, whose instructions say what goes in."""
-    edges = store.lineage([*roots, *runs], limit)
+    """Return the edges from what is on file, and of tasks that never were, whose instructions say what goes in.
+
+    What is read of such instructions is added to `runs`.
+    """
+    edges = store.lineage(roots, limit)
     by_target: dict[CID, list[Edge]] = {}
     for edge in edges:
         by_target.setdefault(edge.target, []).append(edge)
+    pending = [cid for cid in roots if cid not in by_target]
+    if len(edges) < limit:
+        pending += [edge.source for edge in edges if edge.kind in _AWAITED and edge.source not in by_target]
+    if not pending:
+        return edges
     looked: set[CID] = set()
-    pending = [*roots, *runs, *(edge.source for edge in edges if edge.kind in _AWAITED)]
     for _ in range(_WAVES):
-        fresh: list[CID] = []
-        for cid in dict.fromkeys(pending):
+        unknown: list[CID] = []
+        while pending and len(looked) < limit:
+            cid = pending.pop()
             if cid in by_target or cid in looked:
                 continue
-            looked.add(cid)
-            run = runs.get(cid) or (instruction(store, cid) if cid.codec == "dag-cbor" else None)
-            if run is None:
+            if cid not in runs:
+                unknown.append(cid)
                 continue
-            runs[cid] = run
-            by_target[cid] = edges_of(run)
-            fresh += [edge.source for edge in by_target[cid]]
-        if not fresh:
-            break
-        for edge in store.lineage(fresh, limit):
+            looked.add(cid)
+            by_target[cid] = edges_of(runs[cid])
+            pending += [edge.source for edge in by_target[cid]]
+        for edge in store.lineage(unknown, limit):
             there = by_target.setdefault(edge.target, [])
             if edge not in there:
                 there.append(edge)
-            pending.append(edge.source)
-        pending = fresh + pending[-limit:]
+        for cid in unknown:
+            if cid not in by_target and cid not in looked:
+                looked.add(cid)
+                run = instruction(store, cid) if cid.codec == "dag-cbor" else None
+                if run is not None:
+                    runs[cid] = run
+                    by_target[cid] = edges_of(run)
+                    pending += [edge.source for edge in by_target[cid]]
+        if not pending:
+            break
     return closure(roots, lambda cid: by_target.get(cid, ()), lambda edge: edge.source, limit)
 
 
@@ -240,10 +253,6 @@ def _tasks(roots: Iterable[CID], edges: Iterable[Edge], runs: Mapping[CID, Instr
         if edge.kind in _AWAITED:
             found[edge.source] = None
     return found
-
-
-def _nameless(_: Instruction) -> Sequence[str]:
-    return ()
 
 
 def _tell(store: Store, made: Graph, names: Names) -> None:
@@ -281,7 +290,7 @@ def inputs(
     roots: Sequence[CID],
     around: Mapping[CID, Instruction] | None = None,
     *,
-    names: Names | None = None,
+    names: Names = nameless,
     limit: int = EDGES,
 ) -> Inputs:
     """Return what some tasks and values were made of in the end: modules, data, literals, and the cells that said so.
@@ -298,7 +307,7 @@ def inputs(
     counts: dict[CID, int] = {}
     kinds: dict[CID, Literal["module", "data"]] = {}
     for edge in graph.edges:
-        if edge.kind in {"module", "link"} and edge.source not in made_here:
+        if edge.kind == "module" or (edge.kind == "link" and edge.source not in made_here):
             counts[edge.source] = counts.get(edge.source, 0) + 1
             kinds[edge.source] = "module" if edge.kind == "module" else "data"
     for cid in roots:
@@ -307,7 +316,14 @@ def inputs(
             kinds.setdefault(cid, "data")
     called = store.called(counts)
     found = [
-        Input(kind=kinds[cid], cid=cid, names=called.get(cid, []), size=store.size(cid), uses=count)
+        Input(
+            kind=kinds[cid],
+            cid=cid,
+            names=called.get(cid, []),
+            size=store.size(cid),
+            uses=count,
+            built=cid in made_here,
+        )
         for cid, count in sorted(counts.items(), key=lambda item: kinds[item[0]] == "data")
     ]
     places: dict[Place, int] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.ipld import Ipld
     from ipvm_kernel.store import Entry, Store
+
+
+_LINE: Final = 80
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,16 +39,22 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     session: str = ""
 
+    @property
+    def file(self) -> str:
+        """The name of the notebook, without its folders."""
+        return self.notebook.replace("\\", "/").rsplit("/", 1)[-1]
+
     def line(self, func: str = "") -> str:
         """Return the line of the cell that calls a function, or its first; safe to show."""
         lines = [line for line in self.source.splitlines() if line.strip() and not line.startswith("%%")]
         calls = [line for line in lines if func and f".{func.replace('-', '_')}" in line]
-        return printable(next(iter(calls or lines), "").strip(), limit=60)
+        found = printable(next(iter(calls or lines), "").strip()[:_LINE], limit=_LINE)
+        return found if len(found) < _LINE else f"{found[: _LINE - 1]}…"
 
     def told(self, func: str = "") -> str:
         """Return the cell in a few words, safe to show: its count, its notebook, and the line that calls a function."""
         count = f"cell [{self.count}]" if self.count else "a cell"
-        notebook = f" of {printable(self.notebook, limit=120)}" if self.notebook else ""
+        notebook = f" of {printable(self.file, limit=120)}" if self.notebook else ""
         line = self.line(func)
         return f"{count}{notebook}" + (f" `{line}`" if line else "")
 

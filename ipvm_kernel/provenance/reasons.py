@@ -9,11 +9,11 @@ import msgspec
 
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.printable import plural, printable, seconds
-from ipvm_kernel.provenance.comparing import differences, instruction, limits, meta_of
+from ipvm_kernel.provenance.comparing import Names, differences, instruction, limits, meta_of, nameless
 from ipvm_kernel.provenance.places import when, where
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ipvm_kernel.model import Instruction, Task
     from ipvm_kernel.store import Entry, OnFile, Store
@@ -52,17 +52,17 @@ class _Question:
 
     store: Store
     task: Task
-    names: Sequence[str]
+    names: Names
     around: Mapping[CID, Instruction]
 
 
-def why(store: Store, task: Task, names: Sequence[str] = (), around: Mapping[CID, Instruction] | None = None) -> Why:
+def why(store: Store, task: Task, names: Names = nameless, around: Mapping[CID, Instruction] | None = None) -> Why:
     """Return why a task is replayed or run.
 
     Args:
         store: Where receipts and journal are.
         task: The task.
-        names: The names of its parameters, if they are known.
+        names: Gives the names of an instruction's parameters, or none.
         around: Instructions that it awaits, directly or not, which may not be in the store yet.
     """
     run = task.run

@@ -112,7 +112,7 @@ def why(session: Session, what: Handle | CID) -> Why:
     """Return why a task would be replayed or run now, and because of what; and why it ran when it ran."""
     handle = what if isinstance(what, Handle) else session.handle(session.instruction_of(what))
     around = {task.run.cid: task.run for task in handle.workflow.tasks}
-    return provenance.why(session.store, handle.task, parameters(session, handle.instruction), around)
+    return provenance.why(session.store, handle.task, partial(parameters, session), around)
 
 
 def diff(session: Session, a: Thing, b: Thing) -> Diff | RunDiff:
@@ -122,17 +122,17 @@ def diff(session: Session, a: Thing, b: Thing) -> Diff | RunDiff:
         NotFound: One is not in the store.
         BadInput: They cannot be compared.
     """
-    one, other = _workflow(session, a), _workflow(session, b)
+    one, other, names = _workflow(session, a), _workflow(session, b), partial(parameters, session)
     if one is not None and other is not None:
-        return provenance.diff_runs(session.store, one, other)
+        return provenance.diff_runs(session.store, one, other, names)
     if one is not None or other is not None:
         raise BadInput("expected two tasks, or two workflows or runs; found one of each")
     first, second = _task(session, a), _task(session, b)
     receipts = _receipt(session, a), _receipt(session, b)
     if receipts[0] is not None and receipts[1] is not None:
-        return diff_receipts(session.store, receipts[0], receipts[1], (first, second))
+        return diff_receipts(session.store, receipts[0], receipts[1], (first, second), names)
     around = {t.run.cid: t.run for x in (a, b) if isinstance(x, Handle) for t in x.workflow.tasks}
-    return provenance.diff(session.store, first, second, parameters(session, first.run), around)
+    return provenance.diff(session.store, first, second, names, around)
 
 
 def _workflow(session: Session, what: Thing) -> tuple[CID, dict[CID, Task], dict[CID, CID]] | None:

@@ -86,8 +86,7 @@ class Session:
     @property
     def workers(self) -> str:
         """Who runs tasks, in a few words."""
-        executor = self._runner.executor
-        return f"{executor.slots} of {type(executor).__name__}"
+        return f"{self._runner.executor.slots} of {type(self._runner.executor).__name__}"
 
     def take_notices(self) -> list[str]:
         """Return what there is to be said once, such as that the store reached its limit."""
@@ -119,7 +118,8 @@ class Session:
         interface = self.library.interface(cid, lambda wanted: data if data is not None else self.store.read(wanted))
         label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
         if data is not None:
-            self._runner.places.call(self.store.put_file(data, "module"), label)
+            self.store.put_file(data, "module")
+        self._runner.places.call(cid, label)
         return Module(self, cid, interface, label, self.store.size(cid) or 0)
 
     def build(

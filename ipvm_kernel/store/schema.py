@@ -78,12 +78,17 @@ CREATE TABLE entry (
     log         TEXT NOT NULL,
     source      BLOB,
     error       TEXT NOT NULL,
-    declared    INTEGER
+    declared    INTEGER  -- a cell
 );
 CREATE INDEX entry_by_instruction ON entry (instruction);
 CREATE INDEX entry_by_log ON entry (instruction) WHERE log != '';
 CREATE INDEX entry_by_func ON entry (func);
 CREATE INDEX entry_by_run ON entry (run);
+CREATE TABLE pin (name TEXT PRIMARY KEY, cid BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+# Since version 2. Receipts from before it have no edges; the lineage of one is still read off its instruction.
+_LINEAGE: Final = """
 CREATE TABLE cell (
     id       INTEGER PRIMARY KEY,
     cell     TEXT NOT NULL,
@@ -101,8 +106,10 @@ CREATE TABLE edge (
 ) WITHOUT ROWID;
 CREATE INDEX edge_by_source ON edge (source);
 CREATE TABLE name (cid BLOB NOT NULL, name TEXT NOT NULL, PRIMARY KEY (cid, name)) WITHOUT ROWID;
-CREATE TABLE pin (name TEXT PRIMARY KEY, cid BLOB NOT NULL) WITHOUT ROWID;
 """
+
+_STEPS: Final = {0: _TABLES + _LINEAGE, 1: f"ALTER TABLE entry ADD COLUMN declared INTEGER; {_LINEAGE}"}
+"""What makes this version of the tables of an earlier one."""
 
 
 def connect(path: Path, *, local: bool) -> apsw.Connection:
@@ -141,11 +148,6 @@ def _version(connection: apsw.Connection, path: Path) -> int:
         connection.execute("COMMIT")
     if strange:
         raise StoreDamaged(f"{path} belongs to another program, not to ipvm. Move it away, or choose another folder")
-    if 0 < found < VERSION:
-        raise StoreDamaged(
-            f"{path} was written by an ipvm from before its first release (store version {found}; this one knows {VERSION}). "
-            f"Move it away, or choose another folder: what it holds is worked out again"
-        )
     if found > VERSION:
         raise StoreReadOnly(
             f"{path} was written by a newer ipvm (store version {found}; this one knows {VERSION}): "
@@ -172,8 +174,9 @@ def _make_tables(connection: apsw.Connection) -> None:
     """Make the tables, unless another kernel, first at the same moment, has made them."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.pragma("user_version") < VERSION:
-            connection.execute(_TABLES)
+        found = connection.pragma("user_version")
+        if found < VERSION:
+            connection.execute(_STEPS[int(found)])
             connection.pragma("application_id", APPLICATION)
             connection.pragma("user_version", VERSION)
         connection.execute("COMMIT")
@@ -198,7 +201,7 @@ def connect_read_only(path: Path) -> apsw.Connection:
                 break
             return connection
         connection = apsw.Connection(":memory:")
-        connection.execute(_TABLES)
+        connection.execute(_STEPS[0])
     return connection
 
 

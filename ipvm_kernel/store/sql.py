@@ -159,11 +159,15 @@ def edge_rows(edges: Iterable[Edge]) -> list[tuple[Any, ...]]:
 def edges(rows: Iterable[tuple[Any, ...]]) -> list[Edge]:
     """Return the edges that rows are."""
     cids: dict[bytes, CID] = {}
-
-    def cid(raw: bytes) -> CID:
-        return cids.get(raw) or cids.setdefault(raw, unchecked(raw))
-
-    return [Edge(cid(target), cid(source), KINDS[kind]) for target, source, kind in rows]
+    found = []
+    for target, source, kind in rows:
+        one, other = cids.get(target), cids.get(source)
+        if one is None:
+            one = cids[target] = unchecked(target)
+        if other is None:
+            other = cids[source] = unchecked(source)
+        found.append(Edge(one, other, KINDS[kind]))
+    return found
 
 
 _KIND: Final = {kind: number for number, kind in enumerate(KINDS)}

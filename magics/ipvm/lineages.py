@@ -98,7 +98,7 @@ def _name(names: Sequence[str]) -> str:
 
 
 def _place(place: Place, func: str = "") -> str:
-    saved = f", saved as {place.saved}" if place.saved is not None else ""
+    saved = f" (saved as {place.saved.short})" if place.saved is not None else ""
     return place.told(func) + saved
 
 
@@ -135,7 +135,14 @@ def inputs_table(found: Inputs) -> tuple[str, str]:
             rows.append(["literal", f"{func}: {name}", shown(one.value), place])
         else:
             about = size(one.size) if one.size is not None else "not here"
-            rows.append([one.kind, _name(one.names) or "-", str(one.cid), f"{about}; {plural(one.uses, 'task')}"])
+            rows.append(
+                [
+                    one.kind,
+                    _name(one.names) or "-",
+                    str(one.cid),
+                    f"{about}; {plural(one.uses, 'task')}{'; built from what is listed here' if one.built else ''}",
+                ]
+            )
     notes = [f"made by {plural(found.tasks, 'task')}{' and more' if found.cut else ''}"]
     if len(found.found) > _ROWS:
         notes.append(f"and {len(found.found) - _ROWS:,} more inputs")
@@ -160,7 +167,16 @@ def inputs_data(found: Inputs) -> list[dict[str, Any]]:
             data.append({"kind": "literal", "value": one.value, **where, "place": place})
         else:
             names = [printable(name, limit=1000) for name in one.names]
-            data.append({"kind": one.kind, "cid": one.cid, "names": names, "size": one.size, "uses": one.uses})
+            data.append(
+                {
+                    "kind": one.kind,
+                    "cid": one.cid,
+                    "names": names,
+                    "size": one.size,
+                    "uses": one.uses,
+                    "built": one.built,
+                }
+            )
     return [*data, *({"kind": "cell", "tasks": count, **place.data()} for place, count in found.places)]
 
 
@@ -177,7 +193,10 @@ def uses_table(found: Uses) -> tuple[str, str]:
         rows.append(
             [use.func or "?", use.cid.short, receipt, through, at, _place(use.place, use.func) if use.place else "-"]
         )
-    where = ", ".join(f"{printable(name, limit=80)} ({count:,})" for name, count in list(found.notebooks.items())[:12])
+    where = ", ".join(
+        f"{printable(name.rsplit('/', 1)[-1], limit=80)} ({count:,})"
+        for name, count in list(found.notebooks.items())[:12]
+    )
     note = f"used by {plural(found.total, 'task')}{' and more' if found.cut else ''}, {found.direct:,} of them directly"
     if found.total > len(rows):
         note += f"; the nearest {len(rows):,} are listed"
@@ -222,8 +241,8 @@ def diff_told(found: Diff) -> Told:
     """Return how two tasks differ."""
     head = f"A: {printable(found.funcs[0], limit=80)} {found.a.short}\nB: {printable(found.funcs[1], limit=80)} {found.b.short}"
     groups = [("in", found.inputs), ("out", found.outs), ("aside", found.asides)]
-    rows = [[f"{group}: {one.place}", one.a or "-", one.b or "-"] for group, some in groups for one in some]
-    notes = []
+    rows = [[f"{group}: {one.what}", one.a or "-", one.b or "-"] for group, some in groups for one in some]
+    notes = [f"it lies deeper: {one.place}" for one in found.inputs[:1] if one.through]
     if found.a == found.b:
         notes.append("one instruction: the same function, module and arguments")
     if None in found.receipts:
@@ -252,7 +271,7 @@ def runs_told(found: RunDiff) -> Told:
     data |= {"only_a": [cid for cid, _ in found.only_a], "only_b": [cid for cid, _ in found.only_b]}
     if found.first is not None:
         first = diff_told(found.first)
-        rows += [[f"first: {one.place}", one.a or "-", one.b or "-"] for one in found.first.inputs]
+        rows += [[f"first: {one.what}", one.a or "-", one.b or "-"] for one in found.first.inputs]
         notes.append(
             f"the first task that differs is {printable(found.first.funcs[0], limit=80)} {found.first.a.short}"
         )
