@@ -15,6 +15,7 @@ from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
 from ipvm_kernel.session.session import Session
 from ipvm_kernel.session.tally import Tally
+from ipvm_kernel.store import OnFile
 from ipvm_kernel.wasm.adapters import Array
 from ipvm_kernel.wasm.limits import Limits
 
@@ -33,6 +34,7 @@ __all__ = [
     "Limits",
     "Loaded",
     "Module",
+    "OnFile",
     "Place",
     "Plan",
     "Promised",

@@ -97,7 +97,10 @@ VERBS: Final[dict[str, Verb]] = {
         Verb("cid", "looking", "Print the CIDs of a workflow file or any file.", (
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
         )),
-        Verb("show", "looking", "Show what a name or a CID stands for.", (_x(),)),
+        Verb("show", "looking", "Show what a name or a CID stands for: fields, links, state, lineage.", (
+            _x(),
+            Argument(("--html",), "write one page to be read offline", {"nargs": "?", "const": "", "metavar": "FILE"}),
+        )),
         Verb("why", "tracing", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
         Verb("inputs", "tracing", "List what a value was made of in the end: modules, files, literals, and the cells.", (_x(),)),
         Verb("uses", "tracing", "List what was made with a task, a file or a module, in all notebooks.", (_x(),)),

@@ -184,8 +184,8 @@ def test_a_module_shows_its_functions_and_how_values_go_in(session: Session) -> 
     status, out, _ = shell("show", str(nested), "--json")
 
     assert "f  func() -> u32" in plain
-    assert plain.endswith("values go straight into its memory and out of it")
-    assert left.endswith("values go through the engine's own: it has a nested component")
+    assert "values go straight into its memory and out of it" in plain
+    assert "values go through the engine's own: it has a nested component" in left
     assert status == 0
     assert json.loads(out)["kind"] == "module"
 

@@ -84,15 +84,17 @@ def test_uses_go_across_notebooks_and_sessions(tmp_path: Path) -> None:
     """
     What was made with a file is found later and elsewhere, directly or through other tasks, by notebook.
     """
+    asked = []
     for name in ("one.ipynb", "two.ipynb"):
         with Session(tmp_path / "home") as session, in_cell(Cell.of(name, count=1, notebook=name)):
             demo = session.module(WAT.encode(), "demo")
             a = demo.add(1, 2)
+            asked.append(a)
             demo.add(a, 5 if name == "one.ipynb" else 9).result()
 
     with Session(tmp_path / "home") as session:
-        found = session.uses(a.cid)
-        by_module = session.uses(CID.parse(a.instruction.rsc.removeprefix("ipfs://")))
+        found = session.uses(asked[0].cid)
+        by_module = session.uses(CID.parse(asked[0].instruction.rsc.removeprefix("ipfs://")))
 
     assert {use.func for use in found.found} == {"add"}
     assert by_module.total == 3

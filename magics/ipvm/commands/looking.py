@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ipvm import scenes
+from ipvm import inspecting, scenes
 from ipvm.commands.things import cid_of
 from ipvm.views import View, brief, table, table_html
-from ipvm_kernel import CID, Receipt, Workflow, dagjson
+from ipvm_kernel import CID, Workflow
 from ipvm_kernel.errors import IpvmError, Malformed
-from ipvm_kernel.picture import html, text
+from ipvm_kernel.picture import html as html_of
+from ipvm_kernel.picture import page, parts, text, tree
 from ipvm_kernel.printable import printable, seconds, size
 from ipvm_kernel.session import default
 
@@ -52,27 +53,35 @@ def cid(what: Any) -> View:
     )
 
 
-def show(x: Any) -> Any:
-    """Show what a name or a CID stands for. In a notebook, an object of ipvm shows itself.
+def show(x: Any, *, html: str | Path | None = None) -> Any:
+    """Show what a name or a CID stands for: fields, links to be followed, state, lineage. An object shows itself.
 
     Args:
         x: A name, a CID, or the short form of a CID.
+        html: Write one page that can be read offline to this file instead; "" names the file after the CID.
     """
-    if not isinstance(x, str | CID):
+    if not isinstance(x, str | CID) and html is None:
         return x
     session = default()
-    found = session.find(cid_of(x))
-    if found.kind == "file" and found.size <= _MODULE_BYTES and session.store.read(found.cid)[:4] == b"\0asm":
-        return _module(found.cid)
-    about = f"{found.kind} {found.cid} ({size(found.size)})"
-    if isinstance(found.node, Receipt):
-        instruction = session.instruction_of(found.cid)
-        about += f"\nof {session.handle(instruction).instruction.func}, instruction {instruction}"
-    body = "" if found.kind == "file" else dagjson.dumps(_shortened(found.value), pretty=True)
-    return View(
-        f"{about}\n{body}".rstrip(),
-        data=[{"cid": found.cid, "kind": found.kind, "size": found.size, "value": found.value}],
-    )
+    target = cid_of(x)
+    found = inspecting.inspect(session, target)
+    body = tree.html(found.tree)
+    told = tree.text(found.tree)
+    if found.json:
+        told += f"\n\n{found.json}"
+        body += parts.whole(parts.details(parts.quiet("DAG-JSON"), parts.pre(found.json, 40_000)))
+    if (
+        found.data["kind"] == "file"
+        and found.data["size"] <= _MODULE_BYTES
+        and session.store.read(target)[:4] == b"\0asm"
+    ):
+        module = _module(target)
+        told, body, found.data = f"{module}\n{told}", f"{module.html}{body}", module.data[0] | {"codec": target.codec}
+    if html is None:
+        return View(told, html=body, data=[found.data])
+    path = Path(html or f"{target.short}.html").expanduser()
+    path.write_text(page.page(f"{found.data['kind']} {target}", body), encoding="utf-8")
+    return View(f"{path} written", data=[{"file": str(path), "cid": target}])
 
 
 def _module(cid: CID) -> View:
@@ -80,26 +89,7 @@ def _module(cid: CID) -> View:
     view = scenes.module(default().module(cid))
     functions = [{"name": item.name, "signature": item.signature} for item in view.functions]
     about = {"cid": cid, "kind": "module", "size": view.size, "functions": functions, "way": view.way}
-    return View(text.module(view), html=html.module(view), data=[about])
-
-
-def _shortened(value: Any) -> Any:
-    """Return a value whose long bytes and texts are cut, for the eye."""
-    match value:
-        case bytes() if len(value) > 256:
-            return f"<{size(len(value))} of bytes, beginning {value[:16].hex(' ')}>"
-        case str() if len(value) > 2000:
-            return printable(value, limit=2000, keep="\n\t")
-        case str():
-            return printable(value, limit=2000, keep="\n\t")
-        case list() if len(value) > 100:
-            return [*map(_shortened, value[:100]), f"… {len(value) - 100:,} more"]
-        case list():
-            return [_shortened(item) for item in value]
-        case dict():
-            return {key: _shortened(item) for key, item in value.items()}
-        case _:
-            return value
+    return View(text.module(view), html=html_of.module(view), data=[about])
 
 
 def receipts(count: int = 20) -> View:
