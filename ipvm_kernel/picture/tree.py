@@ -29,7 +29,7 @@ class Branch(msgspec.Struct, kw_only=True):
         title: What it is called.
         role: What it is to the thing above it: "image", "module".
         state: A state of RULES 8, whose sign it gets, or "".
-        code: Its CID, or a piece of one.
+        code: Its CID, a piece of one, or another short piece of data.
         cid: Its whole CID, to be read off where there is room for no more than a piece.
         note: A few words about it, of less weight.
         facts: What is known of it: names, and texts or other values.
@@ -57,7 +57,7 @@ def text(root: Branch, width: int = WIDTH, *, ascii_only: bool = False) -> str:
         indent = _INDENT * depth
         sign = f"{mark(branch.state).plain if ascii_only else mark(branch.state).sign} " if branch.state else ""
         role = f"{clipped(branch.role, 60)}: " if branch.role else ""
-        words = [clipped(branch.title, 120), branch.code, clipped(branch.note, 200)]
+        words = [clipped(branch.title, 120), clipped(branch.code, 240), clipped(branch.note, 200)]
         lines.append(f"{indent}{role}{sign}{'  '.join(filter(None, words))}".rstrip())
         inside = f"{indent}{_INDENT}{_INDENT}"
         room = max(40, width - len(inside))
@@ -82,7 +82,7 @@ def _html(branch: Branch, room: parts.Room, depth: int) -> str:
     head = parts.spaced(
         role,
         f'<span style="font-weight:600">{name}</span>' if called else "",
-        parts.code(branch.code, branch.cid) if branch.code else "",
+        parts.code(clipped(branch.code, 240), branch.cid) if branch.code else "",
         parts.quiet(clipped(branch.note, 200)) if branch.note else "",
     )
     rows = [

@@ -10,11 +10,11 @@ from ipvm_kernel.engine.planner import Plan
 from ipvm_kernel.handles import File, Handle, Promised, lineage
 from ipvm_kernel.provenance import Diff, Difference, Graph, Inputs, Place, RunDiff, Step, Uses, Why, shown, when
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session import asking
 from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
 from ipvm_kernel.session.session import Session
 from ipvm_kernel.session.tally import Tally
+from ipvm_kernel.session.telling import export_crate, export_prov, workflow_of
 from ipvm_kernel.store import OnFile
 from ipvm_kernel.wasm.adapters import Array
 from ipvm_kernel.wasm.limits import Limits
@@ -46,13 +46,14 @@ __all__ = [
     "Tally",
     "Uses",
     "Why",
-    "asking",
     "bytes_of",
     "caps_from_environment",
     "current",
     "default",
     "export_capsule",
+    "export_crate",
     "export_database",
+    "export_prov",
     "gather",
     "home_folder",
     "lineage",
@@ -61,4 +62,5 @@ __all__ = [
     "set_default",
     "shown",
     "when",
+    "workflow_of",
 ]

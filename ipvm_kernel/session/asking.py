@@ -23,53 +23,64 @@ Thing = Handle | Run | Workflow | Receipt | File | CID
 """What can be asked about."""
 
 
-class _About:
-    """What a thing is to provenance."""
+class About:
+    """What a thing is to provenance.
+
+    Attributes:
+        roots: The CIDs that stand for it: instructions, modules, files or blocks.
+        around: Instructions that may not be in the store yet.
+    """
 
     def __init__(self, roots: Sequence[CID], around: Mapping[CID, Instruction] | None = None) -> None:
         self.roots = list(roots)
         self.around = dict(around or {})
 
 
-def _about(session: Session, what: Thing) -> _About:
+def about(session: Session, what: Thing) -> About:
+    """Return what a thing is to provenance.
+
+    Raises:
+        NotFound: It is not in the store.
+        BadInput: It is nothing that came of something.
+    """
     match what:
         case Handle():
-            return _About([what.cid], {task.run.cid: task.run for task in what.workflow.tasks})
+            return About([what.cid], {task.run.cid: task.run for task in what.workflow.tasks})
         case Run():
-            return _about(session, what.workflow)
+            return about(session, what.workflow)
         case Workflow():
             runs = {task.run.cid: task.run for task in what.tasks}
             awaited = {promise.instruction for run in runs.values() for promise in run.awaits}
-            return _About([cid for cid in runs if cid not in awaited] or list(runs), runs)
+            return About([cid for cid in runs if cid not in awaited] or list(runs), runs)
         case Receipt():
-            return _about(session, session.instruction_of(what.cid))
+            return about(session, session.instruction_of(what.cid))
         case File():
-            return _About([what.cid])
+            return About([what.cid])
         case CID():
             return _about_cid(session, what)
         case _:
             raise BadInput(f"expected a handle, run, workflow, receipt, file or CID, found a {type(what).__name__}")
 
 
-def _about_cid(session: Session, cid: CID) -> _About:
+def _about_cid(session: Session, cid: CID) -> About:
     if cid.codec != "dag-cbor":
-        return _About([cid])
+        return About([cid])
     try:
         node = session.find(cid).node
     except NotFound:
         if session.store.users([cid], 1) or session.store.lineage([cid], 1):
-            return _About([cid])
+            return About([cid])
         raise
     match node:
         case Workflow():
-            return _about(session, node)
+            return about(session, node)
         case Instruction():
-            return _About([cid], {cid: node})
+            return About([cid], {cid: node})
         case Task() | Invocation() | Receipt():
             instruction = session.instruction_of(cid)
             return _about_cid(session, instruction)
         case _:
-            return _About([cid])
+            return About([cid])
 
 
 def parameters(session: Session, run: Instruction) -> list[str]:
@@ -85,8 +96,8 @@ def trace(session: Session, what: Thing) -> Graph:
         NotFound: It is not in the store.
         BadInput: It is nothing that came of something.
     """
-    about = _about(session, what)
-    return provenance.trace(session.store, about.roots, about.around, names=partial(parameters, session))
+    asked = about(session, what)
+    return provenance.trace(session.store, asked.roots, asked.around, names=partial(parameters, session))
 
 
 def inputs(session: Session, what: Thing) -> Inputs:
@@ -95,8 +106,8 @@ def inputs(session: Session, what: Thing) -> Inputs:
     Raises:
         NotFound, BadInput: As `trace` does.
     """
-    about = _about(session, what)
-    return provenance.inputs(session.store, about.roots, about.around, names=partial(parameters, session))
+    asked = about(session, what)
+    return provenance.inputs(session.store, asked.roots, asked.around, names=partial(parameters, session))
 
 
 def uses(session: Session, what: Thing) -> Uses:
@@ -105,7 +116,7 @@ def uses(session: Session, what: Thing) -> Uses:
     Raises:
         NotFound, BadInput: As `trace` does.
     """
-    return provenance.uses(session.store, _about(session, what).roots)
+    return provenance.uses(session.store, about(session, what).roots)
 
 
 def why(session: Session, what: Handle | CID) -> Why:

@@ -220,14 +220,14 @@ def _children(session: Session, value: Any, path: tuple[CID, ...], budget: list[
                     inside = _children(session, item, path, budget, depth + 1)
                     made.append(Branch(title="", role=role, note=plural(len(item), "item"), children=inside))
                 elif isinstance(item, bytes) and len(item) > 16:
-                    made.append(Branch(title="", role=role, note=media.about(item)))
+                    made.append(Branch(title="", role=role, code=media.about(item)))
                 else:
-                    made.append(Branch(title="", role=role, note=shown(item, 200)))
+                    made.append(Branch(title="", role=role, code=shown(item, 200)))
             if len(value) > _ITEMS:
                 made.append(Branch(title="", note=f"… {len(value) - _ITEMS:,} more"))
             return made
         case _:
-            return [Branch(title="", note=shown(value, 200))]
+            return [Branch(title="", code=shown(value, 200))]
 
 
 def _target(value: Any) -> CID | None:

@@ -132,9 +132,10 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("file",), "its path", {"metavar": "FILE"}),
             Argument(("--trust",), "its receipts may be replayed, where they mean the same here", {"action": "store_true"}),
         )),
-        Verb("export", "exchanging", "Write receipts for others: a capsule, or a database for Homestar.", (
+        Verb("export", "exchanging", "Write receipts, graphs and provenance for others: capsule, picture, PROV, RO-Crate.", (
             _x("a receipt, a task or a workflow", nargs="?", default=None),
-            Argument(("file",), "the capsule", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("file",), "the file, whose ending says the format", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("--format",), "capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
         )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
