@@ -95,7 +95,7 @@ class TestRealNode:
         """
         module = typed(session, kubo)
         begun = module.add_one(module.add_one(3_000_001))
-        session.run(begun).wait()
+        assert session.run(begun).wait().failures == []
         folder = tmp_path / "node"
         folder.mkdir()
         export_database(session, folder / "homestar.db", set(begun.workflow.by_instruction()))
