@@ -22,11 +22,12 @@ class Gateway:
 
     Args:
         address: Its address: `https://trustless-gateway.link`.
+        pause: Seconds before a request is made again; twice as long each time.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, pause: float = 0.25) -> None:
         self.name = f"the gateway {address}"
-        self._server = Server(address, self.name)
+        self._server = Server(address, self.name, pause=pause)
 
     def block(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> bytes:
         """Return the bytes that the gateway gives for a CID. They are not checked here.

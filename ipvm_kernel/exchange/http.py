@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TRIES: Final = 4
 """How often a request is made at most."""
 
-_FIRST_PAUSE: Final = 0.2  # seconds; twice as long each time, and a random part of it more
 _CONNECT: Final = 5.0
 _READ: Final = 20.0  # without a byte
 _PIECE: Final = 65_536
@@ -100,12 +99,16 @@ class Server:
     Args:
         url: Its address, with a path before all paths if it has one.
         name: What to call it in messages.
+        pause: Seconds before a request is made again; twice as long each time, and a random part of it more.
         pool: How to connect, if not as the address says.
     """
 
-    def __init__(self, url: str, name: str, pool: urllib3.HTTPConnectionPool | None = None) -> None:
+    def __init__(
+        self, url: str, name: str, *, pause: float = 0.25, pool: urllib3.HTTPConnectionPool | None = None
+    ) -> None:
         parts = urlsplit(url)
         self.name = name
+        self._pause = pause
         self._before = parts.path.rstrip("/")
         self._pool = pool or urllib3.connection_from_url(f"{parts.scheme}://{parts.netloc}", maxsize=4, block=False)
 
@@ -140,7 +143,7 @@ class Server:
             Over: The time is over.
         """
         request = _Request(method, path, deadline, max_bytes, headers or {}, body, progress)
-        pause = _FIRST_PAUSE
+        pause = self._pause
         for attempt in range(1, tries + 1):
             try:
                 return self._once(request)
@@ -194,7 +197,7 @@ class Server:
             said = printable(data[:_SAID].decode("utf-8", "replace").strip(), limit=_SAID)
             raise Refused(f"{self.name} answered {response.status} ({said})", response.status)
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Unreachable(f"{self.name} sent an encoding that was not asked for")
+            raise Refused(f"{self.name} sent an encoding that was not asked for", response.status)
         return Answer(response.status, response.headers, data)
 
     def _body(self, response: urllib3.BaseHTTPResponse, request: _Request) -> bytes:

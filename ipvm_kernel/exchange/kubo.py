@@ -54,11 +54,12 @@ class Kubo:
 
     Args:
         address: Where its RPC listens: `http://127.0.0.1:5001`.
+        pause: Seconds before a request is made again; twice as long each time.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, pause: float = 0.25) -> None:
         self.name = f"Kubo at {address}"
-        self._server = Server(address, self.name)
+        self._server = Server(address, self.name, pause=pause)
 
     def block(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> bytes:
         """Return the bytes that Kubo has, or finds, under a CID. They are not checked here.

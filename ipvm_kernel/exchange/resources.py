@@ -176,6 +176,7 @@ class Resources:
             text,
             flight.deadline,
             max_bytes=self.settings.max_bytes,
+            pause=self.settings.pause,
             progress=lambda count: self._tell(told, count),
         )
         _check_use(data, text, use)
@@ -211,9 +212,9 @@ class Resources:
 
             found: list[Source] = []
             if self.settings.kubo:
-                found.append(Kubo(self.settings.kubo))
+                found.append(Kubo(self.settings.kubo, self.settings.pause))
             if self.settings.gateway:
-                found.append(Gateway(self.settings.gateway))
+                found.append(Gateway(self.settings.gateway, self.settings.pause))
             self._sources = found
         return self._sources
 

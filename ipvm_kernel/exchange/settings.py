@@ -28,12 +28,14 @@ class Settings(msgspec.Struct, frozen=True):
         gateway: The address of a trustless gateway, or "" for none.
         seconds: How long one fetch may take in all.
         max_bytes: How large a file may be.
+        pause: Seconds before a request is made again; twice as long each time.
     """
 
     kubo: str = ""
     gateway: str = ""
     seconds: float = 60.0
     max_bytes: int = 1 << 30
+    pause: float = 0.25
 
 
 def from_environment(variables: Mapping[str, str] | None = None) -> Settings:

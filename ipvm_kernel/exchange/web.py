@@ -33,6 +33,7 @@ def fetch(
     deadline: Deadline,
     *,
     max_bytes: int,
+    pause: float = 0.25,
     progress: Callable[[int], None] | None = None,
     allowed: Callable[[str], bool] | None = None,
     context: ssl.SSLContext | None = None,
@@ -43,6 +44,7 @@ def fetch(
         url: The address.
         deadline: When it must be done.
         max_bytes: How much is accepted.
+        pause: Seconds before a request is made again; twice as long each time.
         progress: Told how many bytes are there.
         allowed: Says of an IP address whether it may be connected to; public ones may, unless this is given.
         context: How to check certificates, if not as the system does.
@@ -66,7 +68,7 @@ def fetch(
             ca_certs=None,
             cert_reqs="CERT_REQUIRED",
         )
-        server = Server(f"https://{parts.netloc}", printable(host, limit=100), pool)
+        server = Server(f"https://{parts.netloc}", printable(host, limit=100), pause=pause, pool=pool)
         try:
             answer = server.ask(
                 "GET",
