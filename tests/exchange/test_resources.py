@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipvm_kernel.errors import BadCID, BadInput, Cancelled, IpvmError, LimitExceeded, Mismatch, NotFound
-from ipvm_kernel.exchange.asking import Fetching
 from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.exchange.settings import KUBO, Settings, from_environment
 from ipvm_kernel.ipld import CID, Block
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ipvm_kernel.exchange.asking import Fetching
     from tests.daemons import Kubo
     from tests.exchange.fakes import Mood
 
