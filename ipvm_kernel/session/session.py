@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +11,8 @@ from ipvm_kernel import plugins, provenance
 from ipvm_kernel.callables import Module, handles_in, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
-from ipvm_kernel.errors import IpvmError, NotFound
+from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
@@ -21,7 +21,7 @@ from ipvm_kernel.session import building, looking
 from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
-from ipvm_kernel.session.sources import module_bytes
+from ipvm_kernel.session.sources import file_bytes, module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
@@ -68,7 +68,8 @@ class Session:
         self.store: Store = store
         self.library = Library(code)
         self.limits = limits or Limits()
-        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains")))
+        self.resources = Resources(self.store)
+        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
         self._runner = Runner(self.store, self.ops, self.limits, executor)
 
     @property
@@ -106,15 +107,17 @@ class Session:
         """Return the functions of a Wasm module.
 
         Args:
-            source: A path, the bytes, a CID or an `ipfs://` address; a component, a core module, or WAT text.
+            source: A path, the bytes, a CID or an address; a component, a core module, or WAT text.
             name: What to call it in messages.
 
         Raises:
             BadModule: It is not Wasm that ipvm can run; the message says why.
-            NotFound: No such file, or the CID is not in the store.
+            NotFound: No such file, or nobody has what the CID or address names.
         """
-        cid, data = module_bytes(source)
-        interface = self.library.interface(cid, lambda wanted: data if data is not None else self.store.read(wanted))
+        cid, data = module_bytes(source, self.resources)
+        interface = self.library.interface(
+            cid, lambda wanted: data if data is not None else self.resources.read(wanted)
+        )
         if data is not None:
             self.store.put_file(data, "module")
         label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
@@ -156,19 +159,13 @@ class Session:
         self.store.file(Filing(task, receipt, None, entry))
 
     def file(self, path: str | os.PathLike[str]) -> File:
-        """Return a link to a file's bytes, hashed now.
+        """Return a link to a file's bytes, hashed now; of an address (`ipfs://`, `https:`, `file:`), fetched now.
 
         Raises:
-            NotFound: There is no such file, or it cannot be read.
+            NotFound: There is no such file, or it cannot be read or fetched.
         """
-        target = Path(path).expanduser()
-        try:
-            if not stat.S_ISREG(target.stat().st_mode):
-                raise NotFound(f"{target} is no regular file, and only files can be links to bytes")
-            cid = self.store.put_file(target, "input")
-        except OSError as error:
-            raise NotFound(f"no file at {target}: {error.strerror}. The working directory is {Path.cwd()}") from None
-        return File(cid, target.name, self.store.size(cid))
+        cid, name = file_bytes(path, self.store, self.resources)
+        return File(cid, name, self.store.size(cid))
 
     def put(self, value: Any) -> File:
         """Return a link to a value: bytes as a file, anything else as a dag-cbor block.
@@ -306,7 +303,7 @@ class Session:
     def load(self, cid: CID) -> Ipld:
         """Return what a link means: bytes of files and raw blocks, values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
-            return self.store.read(cid)
+            return self.resources.read(cid)
         return self.store.get(cid).value()
 
     def answered(self, instruction: CID) -> Answer | None:

@@ -83,7 +83,7 @@ class TestRealNode:
         folder.mkdir()
         receipts, workflows, left = export_database(session, folder / "homestar.db")
         with Homestar.start(needs("homestar"), folder, ipfs=kubo.port) as node:
-            told = node.run(as_json(handle.workflow))
+            told = node.run(as_json(handle.workflow), timeout=5, tries=4)
 
         assert (receipts, workflows, left) == (3, 1, 1)  # the build of the module is nothing that Homestar knows
         assert [notice.replayed for notice in told] == [True] * 3
@@ -95,7 +95,7 @@ class TestRealNode:
         """
         module = typed(session, kubo)
         begun = module.add_one(module.add_one(3_000_001))
-        begun.result()
+        assert session.run(begun).wait().failures == []
         folder = tmp_path / "node"
         folder.mkdir()
         export_database(session, folder / "homestar.db", set(begun.workflow.by_instruction()))
