@@ -28,7 +28,7 @@ from ipvm_kernel.wasm.limits import Kind, Limits, Report
 from ipvm_kernel.wasm.lowering import lower, unwrap
 
 if TYPE_CHECKING:
-    from ipvm_kernel.ipld import CID, Ipld
+    from ipvm_kernel.ipld import CID, FileBytes, Ipld
     from ipvm_kernel.store import Store
     from ipvm_kernel.wasm.library import Library
     from ipvm_kernel.wasm.stop import Stop
@@ -213,13 +213,13 @@ class WasmRun:
             value=ended.value,
         )
 
-    def _keep(self, data: bytes) -> CID:
+    def _keep(self, data: bytes | memoryview) -> CID:
         return self._store.put_file(data, "value")
 
-    def _load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+    def _load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
-            return self._store.read(cid)
+            return self._store.open(cid)
         return self._store.get(cid).value()
 
 

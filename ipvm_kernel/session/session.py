@@ -25,8 +25,10 @@ from ipvm_kernel.session.sources import module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
+from ipvm_kernel.wasm.adapters import side_by_side
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
+from ipvm_kernel.wasm.named import Named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -68,6 +70,7 @@ class Session:
         self.library = Library(code)
         self.limits = limits or Limits()
         self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains")))
+        self.named = Named()
         self._runner = Runner(self.store, self.ops, self.limits, executor)
 
     @property
@@ -176,8 +179,9 @@ class Session:
             Unencodable: It has no IPLD form; the message names the place.
         """
         if isinstance(value, bytes | bytearray | memoryview):
-            data = bytes(value)
-            return File(self.store.put_file(data, "input"), "", len(data))
+            view = memoryview(value)
+            data = value if isinstance(value, bytes) else side_by_side(view)
+            return File(self.store.put_file(data, "input"), "", view.nbytes)
         data = encode(value)
         return File(self.store.put(Block(CID.of(data), data)), "", len(data))
 
@@ -200,7 +204,7 @@ class Session:
                 signature = None  # its value is shown as it is on the wire
         return Handle(self, task, signature)
 
-    def keep(self, data: bytes) -> CID:
+    def keep(self, data: bytes | memoryview) -> CID:
         """Keep an argument's bytes and return their CID."""
         return self.store.put_file(data, "input")
 

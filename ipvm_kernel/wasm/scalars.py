@@ -16,6 +16,8 @@ _TYPECODE: Final = {
 }  # fmt: skip
 _CANONICAL_NAN: Final = {4: struct.pack("<I", 0x7FC00000), 8: struct.pack("<Q", 0x7FF8000000000000)}
 
+_PART_BYTES: Final = 1 << 16  # a multiple of every width, and small enough to be in the cache
+
 _F32: Final = struct.Struct("<f")
 _NORMAL_F32: Final = 2.0**-126
 # Below a power of two the next f32 is half as far as above it. So for three of them the shortest decimal that reads back
@@ -40,7 +42,7 @@ def packed(element: wit.AnyType, numbers: list[Any]) -> bytes:
     return values.tobytes()
 
 
-def unpacked(element: wit.AnyType, data: bytes) -> list[Any]:
+def unpacked(element: wit.AnyType, data: bytes | memoryview) -> list[Any]:
     r"""Return the scalars whose little-endian bytes are given.
 
     >>> unpacked(wit.BOOL, b"\x01\x00")
@@ -55,19 +57,34 @@ def unpacked(element: wit.AnyType, data: bytes) -> list[Any]:
     return values.tolist()
 
 
-def canonical_nan(element: wit.AnyType, data: bytes) -> bytes:
-    """Return the bytes of a list of scalars with every NaN in its one canonical form (0x7fc00000, 0x7ff8000000000000)."""
+def canonical_nan(element: wit.AnyType, data: bytes | memoryview) -> bytes | memoryview:
+    """Return the bytes of a list of scalars with every NaN in its one canonical form (0x7fc00000, 0x7ff8000000000000).
+
+    They are `data` itself where it has no other. A number that is NaN, infinite or nearly so ends in 0x7f or 0xff, sign
+    apart: where no number of a part does, and that is one look at each, nothing more is asked.
+    """
     if not isinstance(element, wit.Float):
         return data
+    width, fixed = element.bits // 8, None
+    for start in range(0, len(data), _PART_BYTES):
+        part = bytes(data[start : start + _PART_BYTES])
+        last = part[width - 1 :: width]
+        if b"\x7f" not in last and b"\xff" not in last:
+            continue
+        mended = _mended(element, part)
+        if mended != part:
+            fixed = bytearray(data) if fixed is None else fixed
+            fixed[start : start + len(part)] = mended
+    return data if fixed is None else bytes(fixed)
+
+
+def _mended(element: wit.Float, data: bytes) -> bytes:
     width = element.bits // 8
-    numbers = unpacked(element, data)
-    if not math.isnan(sum(numbers)):  # a sum without NaN had none; one with NaN may come of infinities
-        return data
-    fixed, nan = bytearray(data), _CANONICAL_NAN[width]
-    for i, number in enumerate(numbers):
+    mended, nan = bytearray(data), _CANONICAL_NAN[width]
+    for i, number in enumerate(unpacked(element, data)):
         if number != number:  # noqa: PLR0124 - true of NaN alone
-            fixed[i * width : (i + 1) * width] = nan
-    return bytes(fixed)
+            mended[i * width : (i + 1) * width] = nan
+    return bytes(mended)
 
 
 def f32(value: float) -> float:
