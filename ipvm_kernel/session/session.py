@@ -15,7 +15,7 @@ from ipvm_kernel.engine.ops import Means, WasmRun
 from ipvm_kernel.engine.planner import Plan, plan
 from ipvm_kernel.errors import BadInput, IpvmError, NotFound
 from ipvm_kernel.handles import File, Handle, lineage
-from ipvm_kernel.ipld import CID, Block, Ipld, encode
+from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session import building, looking
@@ -309,10 +309,10 @@ class Session:
         op = self.ops.get(instruction.op)
         return op is not None and bool(op.fallible(instruction))
 
-    def load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+    def load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
-            return self.store.read(cid)
+            return self.store.open(cid)
         return self.store.get(cid).value()
 
     def answered(self, instruction: CID) -> Answer | None:

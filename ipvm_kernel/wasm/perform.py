@@ -12,7 +12,7 @@ from ipvm_kernel.model import Outcome, failure
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.lifting import lift, lift_scalars
 from ipvm_kernel.wasm.runtime import Failure, call
-from ipvm_kernel.wasm.scalars import unpacked
+from ipvm_kernel.wasm.scalars import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def _shown(kind: wit.AnyType | None, value: wit.Value) -> Any:
         case wit.List(element=element) if wit.scalar(element) is None:
             return [_shown(element, item) for item in value]
         case wit.List(element=element):
-            return value if element == wit.U8 or type(value) is CID else unpacked(element, value)
+            return value if element == wit.U8 or type(value) is CID else numbers(element, value)
         case wit.Record(fields=fields):
             return {field.name: _shown(field.type, item) for field, item in zip(fields, value, strict=True)}
         case wit.Tuple(items=items):

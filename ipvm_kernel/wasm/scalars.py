@@ -8,6 +8,7 @@ import sys
 from array import array
 from typing import Any, Final
 
+from ipvm_kernel.ipld import FileBytes, NumberList
 from ipvm_kernel.wasm import types as wit
 
 _TYPECODE: Final = {
@@ -55,6 +56,22 @@ def unpacked(element: wit.AnyType, data: bytes | memoryview) -> list[Any]:
     if sys.byteorder == "big":
         values.byteswap()
     return values.tolist()
+
+
+def numbers(element: wit.AnyType, data: bytes | FileBytes) -> NumberList | list[Any]:
+    """Return the scalars whose little-endian bytes are given, side by side in memory; bools are a list."""
+    if element == wit.BOOL:
+        return unpacked(element, data.read() if isinstance(data, FileBytes) else data)
+    found = NumberList(_TYPECODE[element])
+    if isinstance(data, FileBytes):
+        found.frombytes(bytes(found.itemsize))
+        found *= len(data) // found.itemsize  # room for all of them, and no more
+        data.into(memoryview(found).cast("B") if len(found) else bytearray())
+    else:
+        found.frombytes(data)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
 
 
 def canonical_nan(element: wit.AnyType, data: bytes | memoryview) -> bytes | memoryview:
