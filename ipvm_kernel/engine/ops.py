@@ -30,7 +30,7 @@ from ipvm_kernel.wasm.lowering import lower, unwrap
 
 if TYPE_CHECKING:
     from ipvm_kernel.exchange.resources import Resources
-    from ipvm_kernel.ipld import CID, Ipld
+    from ipvm_kernel.ipld import CID, FileBytes, Ipld
     from ipvm_kernel.store import Store
     from ipvm_kernel.wasm.library import Library
     from ipvm_kernel.wasm.stop import Stop
@@ -148,7 +148,8 @@ class WasmRun:
         self._store: Store = means.store
         self._library: Library = means.library
         self._resources: Resources | None = means.resources
-        self._read = means.store.read if means.resources is None else means.resources.read
+        here: Resources | Store = means.resources or means.store
+        self._read, self._open = here.read, here.open
         self._signatures: dict[tuple[CID, str], wit.Signature] = {}
 
     def fallible(self, instruction: Instruction) -> bool | None:
@@ -241,14 +242,13 @@ class WasmRun:
             value=ended.value,
         )
 
-    def _keep(self, data: bytes) -> CID:
+    def _keep(self, data: bytes | memoryview) -> CID:
         return self._store.put_file(data, "value")
 
-    def _load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+    def _load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
-            data: bytes = self._read(cid)
-            return data
+            return self._open(cid)
         return self._store.get(cid).value()
 
 

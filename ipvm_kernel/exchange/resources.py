@@ -13,7 +13,7 @@ import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from ipvm_kernel.errors import BadInput, Cancelled, LimitExceeded, Mismatch, NotFound
 from ipvm_kernel.exchange.asking import Asked, Fetching, Source, gathered
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ipvm_kernel.exchange.settings import Settings
-    from ipvm_kernel.ipld import Ipld
+    from ipvm_kernel.ipld import FileBytes, Ipld
     from ipvm_kernel.model import Instruction
     from ipvm_kernel.store import Store
     from ipvm_kernel.wasm.stop import Stop
@@ -35,6 +35,7 @@ _TICK: Final = 0.02
 _MODULES: Final = (b"\0asm", b"(")  # how Wasm and its text begin
 
 Use = Literal["module", "input"]
+T = TypeVar("T")
 
 
 class Resources:
@@ -61,13 +62,21 @@ class Resources:
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file or raw block that is here. Raises as `Store.read` does."""
+        return self._found(cid, self._store.read)
+
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file or raw block that is here, large ones as a file. Raises as `Store.open` does."""
+        return self._found(cid, self._store.open)
+
+    def _found(self, cid: CID, look: Callable[[CID], T]) -> T:
+        """Return what looking a CID up gives, or another CID of the same content that is cut in another way."""
         try:
-            return self._store.read(cid)
+            return look(cid)
         except NotFound:
             other = self._store.pins().get(f"ipfs://{cid}")
             if other is None:
                 raise
-            return self._store.read(other)
+            return look(other)
 
     def module(self, instruction: Instruction) -> CID | None:
         """Return the CID of the module of an instruction, also where its address is of a place, or None."""

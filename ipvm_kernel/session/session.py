@@ -14,7 +14,7 @@ from ipvm_kernel.engine.ops import Means, WasmRun
 from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.handles import File, Handle, lineage
-from ipvm_kernel.ipld import CID, Block, Ipld, encode
+from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session import building, looking
@@ -25,8 +25,10 @@ from ipvm_kernel.session.sources import file_bytes, module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
+from ipvm_kernel.wasm.adapters import side_by_side
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
+from ipvm_kernel.wasm.named import Named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -70,6 +72,7 @@ class Session:
         self.limits = limits or Limits()
         self.resources = Resources(self.store)
         self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
+        self.named = Named()
         self._runner = Runner(self.store, self.ops, self.limits, executor)
 
     @property
@@ -174,8 +177,9 @@ class Session:
             Unencodable: It has no IPLD form; the message names the place.
         """
         if isinstance(value, bytes | bytearray | memoryview):
-            data = bytes(value)
-            return File(self.store.put_file(data, "input"), "", len(data))
+            view = memoryview(value)
+            data = value if isinstance(value, bytes) else side_by_side(view)
+            return File(self.store.put_file(data, "input"), "", view.nbytes)
         data = encode(value)
         return File(self.store.put(Block(CID.of(data), data)), "", len(data))
 
@@ -198,7 +202,7 @@ class Session:
                 signature = None  # its value is shown as it is on the wire
         return Handle(self, task, signature)
 
-    def keep(self, data: bytes) -> CID:
+    def keep(self, data: bytes | memoryview) -> CID:
         """Keep an argument's bytes and return their CID."""
         return self.store.put_file(data, "input")
 
@@ -300,10 +304,10 @@ class Session:
         op = self.ops.get(instruction.op)
         return op is not None and bool(op.fallible(instruction))
 
-    def load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+    def load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
-            return self.resources.read(cid)
+            return self.resources.open(cid)
         return self.store.get(cid).value()
 
     def answered(self, instruction: CID) -> Answer | None:

@@ -16,6 +16,7 @@ from ipvm_kernel.wasm.abi import bound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipvm_kernel.wasm import types as wit
     from ipvm_kernel.wasm.abi.batch import Batch
     from ipvm_kernel.wasm.stop import Stop
 
@@ -60,6 +61,7 @@ class Call:
 
     Attributes:
         context: The address of the store's context.
+        large: What becomes of a large list of numbers in the result, or None; set once the result is read.
         may_leave: False while `realloc` or a post-return function runs, which must not call the host.
         failed: Why the guest must be stopped, if a function of the host found that out.
         args: Room for arguments and results of core functions.
@@ -77,6 +79,7 @@ class Call:
         "batch",
         "context",
         "failed",
+        "large",
         "may_leave",
         "trap",
         "where",
@@ -86,6 +89,7 @@ class Call:
         self.context = context
         self.batch = batch
         self.may_leave = True
+        self.large: wit.Large | None = None
         self.failed: BaseException | None = None
         self.args = ctypes.create_string_buffer(slots * bound.RAW_BYTES)
         self.where: int = ctypes.addressof(self.args)

@@ -87,8 +87,18 @@ class Straight:
             plan = self._plans[signature.name] = Plan(self._functions[signature.name])
         return plan
 
-    def call(self, context: int, signature: wit.Signature, values: Sequence[wit.Value], stop: Stop) -> wit.Value:
+    def call(
+        self,
+        context: int,
+        signature: wit.Signature,
+        values: Sequence[wit.Value],
+        stop: Stop,
+        *,
+        large: wit.Large | None = None,
+    ) -> wit.Value:
         """Call a function with despecialised values, in a new store, and return its despecialised result.
+
+        Large lists of numbers in the result are given to `large`, if there is one, while the guest's memory is there.
 
         Raises:
             WasmtimeError, Trap: The guest trapped, or the host stopped it.
@@ -101,7 +111,7 @@ class Straight:
         imports.enter(live, self.imports)
         try:
             live.instantiate()
-            return live.run(plan, values)
+            return live.run(plan, values, large)
         finally:
             imports.enter(None)
             live.close()
@@ -191,7 +201,7 @@ class Live:
             found.look()
         return found
 
-    def run(self, plan: Plan, values: Sequence[wit.Value]) -> wit.Value:
+    def run(self, plan: Plan, values: Sequence[wit.Value], large: wit.Large | None) -> wit.Value:
         """Lower the arguments, call, lift the result, and let the guest tidy up."""
         call, takes, out = self.call, plan.takes, list[Any]()
         guest = self.guest(plan.options)
@@ -204,6 +214,7 @@ class Live:
             takes.spread(values, out, guest)
             takes.struct.pack_into(call.args, 0, *out)
         call.enter(self._address(plan.callee), call.where, plan.slots)
+        call.large = large
         result = None if plan.gives is None else self._lift(plan, plan.gives)
         if plan.options.post_return is not None:
             call.may_leave = False
