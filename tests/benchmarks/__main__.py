@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import interrupts, memory, replays, runs, starts, transfers
+from tests.benchmarks import bulk, interrupts, memory, replays, runs, starts, transfers
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -15,6 +15,7 @@ BENCHMARKS = [
     *replays.BENCHMARKS,
     *runs.BENCHMARKS,
     *transfers.BENCHMARKS,
+    *bulk.BENCHMARKS,
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,

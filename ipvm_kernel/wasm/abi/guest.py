@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ipvm_kernel.wasm import native
-from ipvm_kernel.wasm.abi import bound
+from ipvm_kernel.wasm.abi import bound, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,6 +198,8 @@ class Guest:
         at: int = _U32.unpack_from(self._args)[0]
         if at % align or at + length > self.size:
             raise Broken
+        if length >= pages.LEAST_BYTES and self._base:
+            pages.ready(self._base, self.size, at, length)
         return at
 
     def allocate_each(self, at: int, count: int, width: int, align: int) -> None:
