@@ -30,7 +30,12 @@ OVERLAP_BYTES: Final = 128 << 20
 """A guest may answer with so many bytes however small its memory is: parts of an answer may lie on each other."""
 
 _REALLOC: Final = struct.Struct("<I12xI12xI12xI12x")
-_U32: Final = struct.Struct("<I")
+_pack: Final = _REALLOC.pack_into
+_unpack: Final = struct.Struct("<I").unpack_from
+
+
+Room = tuple[int, int]
+"""A memory and the `realloc` that goes with it, by the numbers that a component's parts have."""
 
 
 class Broken(Exception):
@@ -174,8 +179,9 @@ class Guest:
     def look(self) -> None:
         """See where the memory is now, and how large."""
         context, memory = self.call.context, self._memory
-        base, size = bound.memory_data(context, memory), bound.memory_size(context, memory)
-        if base != self._base or size != self.size:
+        size = bound.memory_size(context, memory)
+        if size != self.size:  # it moves only when it grows
+            base = bound.memory_data(context, memory)
             self._base, self.size = base, size
             self.memory = bound.view(base, size, bound.WRITE) if size else memoryview(bytearray())
 
@@ -190,12 +196,13 @@ class Guest:
             Broken: It answered with a place that is not aligned, or not there.
         """
         call = self.call
-        _REALLOC.pack_into(self._args, 0, old, was, align, length)
+        _pack(self._args, 0, old, was, align, length)
         call.may_leave = False
         call.enter(self._realloc, self._where, 4)
         call.may_leave = True
-        self.look()
-        at: int = _U32.unpack_from(self._args)[0]
+        if bound.memory_size(call.context, self._memory) != self.size:
+            self.look()
+        at: int = _unpack(self._args)[0]
         if at % align or at + length > self.size:
             raise Broken
         if length >= pages.LEAST_BYTES and self._base:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from typing import Final
+from typing import Any, Final
 
 LEAST_BYTES: Final = 256 << 10
 """Less than this is not worth the call."""
@@ -18,7 +18,7 @@ _HUGE: Final = getattr(mmap, "MADV_HUGEPAGE", 0)
 _NOW: Final = 23 if sys.platform == "linux" else 0  # MADV_POPULATE_WRITE, since Linux 5.14
 
 
-def _bound() -> ctypes._CFuncPtr | None:  # ctypes has no public name for it
+def _bound() -> Any:
     if not _NOW:
         return None
     madvise = ctypes.CDLL(None).madvise
