@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 OPENED_BYTES: Final = 1 << 20
 """A file of more bytes than this is given out as a file."""
 
+BEHIND_BYTES: Final = 4 << 20
+"""Arguments of at most so many bytes are written behind the work, as blocks are."""
+
 
 class SqliteStore(Journal):
     """A store in a folder, shared by the kernels of one user.
@@ -141,6 +144,9 @@ class SqliteStore(Journal):
             cid, size = file_cid(source), len(source)
             if self._disk.read_only or size <= FILE_BYTES:
                 return self._gather(Block(cid, source), role)
+            if role == "input" and size <= BEHIND_BYTES and not self.files.path(cid).exists():
+                self._checked.add(cid)
+                return self._gather(Block(cid, source), role)  # whoever names an argument does not wait for the disk
             try:
                 if not self.files.holds(cid, source):
                     self.files.put(cid, source)

@@ -22,6 +22,7 @@ from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.adapters import Array, Buffer, Column, Table, plain_data
 from ipvm_kernel.wasm.lifting import lift_scalars
 from ipvm_kernel.wasm.literals import NUMBERS, described, integer, misfit, number, pack, recast, text
+from ipvm_kernel.wasm.named import LARGEST_BYTES
 from ipvm_kernel.wasm.scalars import packed
 from ipvm_kernel.wasm.wire import INLINE_SCALARS, keyed, placed, sided, some
 
@@ -267,9 +268,12 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
     known: Ipld = scope.named.find(element, view)
     if known is None:
         clean = element == wit.U8 or (isinstance(value, Buffer) and data is value.data and not value.nan)
+        if len(data) <= LARGEST_BYTES:
+            data = bytes(data)  # the one copy: whoever holds the memory may change it
         known = scope.keep(data) if clean else lift_scalars(element, data, scope.keep)
-        if isinstance(value, Buffer | bytes) and isinstance(known, CID):  # what the user holds, and may name again
-            scope.named.note(element, view, known)
+        # What the user holds may be named again. What was made here, of a list say, will not.
+        if isinstance(value, Buffer | bytes) and isinstance(known, CID) and isinstance(data, bytes):
+            scope.named.note(element, view.obj, data, known)
     return known
 
 
