@@ -19,7 +19,7 @@ from ipvm_kernel.errors import (
     Skipped,
     TaskFailed,
 )
-from ipvm_kernel.ipld import NumberList
+from ipvm_kernel.ipld import CID, FileBytes, Ipld, NumberList
 from ipvm_kernel.model import Promise, Receipt, Workflow
 from ipvm_kernel.printable import plural, printable, size
 from ipvm_kernel.wasm import saving
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipvm_kernel.engine.answers import Answer
-    from ipvm_kernel.ipld import CID, FileBytes, Ipld
     from ipvm_kernel.model import Branch, Instruction, Task
     from ipvm_kernel.runs import Run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -25,7 +26,6 @@ from ipvm_kernel.session.sources import file_bytes, module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
-from ipvm_kernel.wasm.adapters import side_by_side
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
 from ipvm_kernel.wasm.named import Named
@@ -177,9 +177,8 @@ class Session:
             Unencodable: It has no IPLD form; the message names the place.
         """
         if isinstance(value, bytes | bytearray | memoryview):
-            view = memoryview(value)
-            data = value if isinstance(value, bytes) else side_by_side(view)
-            return File(self.store.put_file(data, "input"), "", view.nbytes)
+            data = bytes(value)
+            return File(self.store.put_file(data, "input"), "", len(data))
         data = encode(value)
         return File(self.store.put(Block(CID.of(data), data)), "", len(data))
 
@@ -196,10 +195,8 @@ class Session:
         signature = None
         op = self.ops.get(task.run.op)
         if isinstance(op, WasmRun):
-            try:
+            with contextlib.suppress(IpvmError):  # its value is then shown as it is on the wire
                 signature = op.signature(task.run)
-            except IpvmError:
-                signature = None  # its value is shown as it is on the wire
         return Handle(self, task, signature)
 
     def keep(self, data: bytes | memoryview) -> CID:
@@ -306,9 +303,7 @@ class Session:
 
     def load(self, cid: CID) -> Ipld | FileBytes:
         """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
-        if cid.codec in {"raw", "dag-pb"}:
-            return self.resources.open(cid)
-        return self.store.get(cid).value()
+        return self.resources.open(cid) if cid.codec in {"raw", "dag-pb"} else self.store.get(cid).value()
 
     def answered(self, instruction: CID) -> Answer | None:
         """Return the answer of an instruction that this session has met, or None. Nothing runs."""

@@ -26,12 +26,16 @@ class Buffer(msgspec.Struct, frozen=True):
     Attributes:
         code: Their type, as `array.array` spells it, or "?" for bools.
         data: Their little-endian bytes, in order; where they lie so already, those of the user's own object.
-        nan: False if it is known that none of them is NaN.
+        array: The array of numpy that they are, which can tell fast whether one of them is NaN.
     """
 
     code: str
     data: bytes | memoryview
-    nan: bool = True
+    array: Any = None
+
+    def clean(self) -> bool:
+        """Return True if it is known that none of the numbers is NaN."""
+        return self.array is not None and not sys.modules["numpy"].isnan(self.array).any()
 
 
 class Array(msgspec.Struct, frozen=True):
@@ -153,8 +157,7 @@ def _from_numpy(value: Any, names: set[str]) -> Any:
         return [plain_data(row) for row in value]  # a list of lists, if the type asks for that
     if value.dtype.str[0] == ">":
         value = value.astype(value.dtype.newbyteorder("<"))
-    nan = value.dtype.kind == "f" and bool(sys.modules["numpy"].isnan(value).any())
-    return Buffer(code, side_by_side(memoryview(value)), nan)
+    return Buffer(code, side_by_side(memoryview(value)), value)
 
 
 def _from_pandas(value: Any, names: set[str]) -> Any:

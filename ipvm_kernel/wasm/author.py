@@ -267,7 +267,7 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
     view = memoryview(data)
     known: Ipld = scope.named.find(element, view)
     if known is None:
-        clean = element == wit.U8 or (isinstance(value, Buffer) and data is value.data and not value.nan)
+        clean = element == wit.U8 or (isinstance(value, Buffer) and data is value.data and value.clean())
         if len(data) <= LARGEST_BYTES:
             data = bytes(data)  # the one copy: whoever holds the memory may change it
         known = scope.keep(data) if clean else lift_scalars(element, data, scope.keep)
