@@ -53,7 +53,9 @@ def test_an_array_is_named_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> Non
     A large array of numpy, of `array`, a view or a bytearray is handed on as its own memory, and named as its bytes.
     """
     numpy = pytest.importorskip("numpy")
-    monkeypatch.setattr("ipvm_kernel.wasm.author.LARGEST_BYTES", 1_000)  # what is smaller is copied once, to be compared
+    monkeypatch.setattr(
+        "ipvm_kernel.wasm.author.LARGEST_BYTES", 1_000
+    )  # what is smaller is copied once, to be compared
     seen: list[Any] = []
 
     class Looking(Files):
