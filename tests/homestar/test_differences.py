@@ -304,7 +304,7 @@ def test_what_is_awaited_from_elsewhere(session: Session, module: Module) -> Non
     after = call(module, "add_one", awaiting(first))
 
     with pytest.raises(BadWorkflow, match="no task of this workflow"):
-        session.run(Workflow(tasks=(after, call(module, "add_one", 1)))).wait()
+        list(session.run(Workflow(tasks=(after, call(module, "add_one", 1)))))
     assert session.known(call(module, "add_one", 1).run.cid) is None
     session.run(Workflow(tasks=(first,))).wait().raise_for_failures()
     answer = session.run(Workflow(tasks=(after,))).wait().answer(after.run.cid)
