@@ -52,7 +52,15 @@ def test_what_is_saved_runs_on_homestar(homestar: Homestar, kubo: Kubo, session:
     module = typed(session, kubo)
     handle = module.join(module.join("ünïcode \u202e", "\x00\n"), "saved")
     path = handle.workflow.save(tmp_path / "saved.json")
-    command = [needs("homestar"), "run", "--host", "127.0.0.1", "-p", str(homestar.rpc_port), str(path)]
+    command: list[str | Path] = [
+        needs("homestar"),
+        "run",
+        "--host",
+        "127.0.0.1",
+        "-p",
+        str(homestar.rpc_port),
+        str(path),
+    ]
     env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     said = subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=60).stdout
     wanted = {str(receipt.cid) for receipt in session.run(handle).wait().receipts}
@@ -132,7 +140,12 @@ def test_lines_come_while_it_runs(session: Session, tmp_path: Path) -> None:
     rsc = f"ipfs://{session.store.put_file(WAT, 'module')}"
     first = session.module(WAT).add(1, 2).task
     slow = {"func": "spin", "args": []}
-    endless = {"cause": None, "meta": {}, "prf": [], "run": {"rsc": rsc, "op": "wasm/run", "nnc": "", "input": slow}}
+    endless: dict[str, Any] = {
+        "cause": None,
+        "meta": {},
+        "prf": [],
+        "run": {"rsc": rsc, "op": "wasm/run", "nnc": "", "input": slow},
+    }
     path = tmp_path / "slow.json"
     path.write_text(json.dumps({"tasks": [endless, json.loads(dagjson.dumps(first.to_ipld()))]}))
     lines = iter(stream(str(path)).data)
