@@ -65,12 +65,17 @@ def test_what_is_saved_runs_on_homestar(homestar: Homestar, kubo: Kubo, session:
     said = subprocess.run(command, check=True, capture_output=True, text=True, env=env, timeout=60).stdout
     wanted = {str(receipt.cid) for receipt in session.run(handle).wait().receipts}
     end = time.monotonic() + 20
-    while not (found := {str(s.receipt.cid) for s in database.read(homestar.database).receipts}) >= wanted:
+    while not wanted <= (found := there(homestar)):
         assert time.monotonic() < end, (found, wanted)
         time.sleep(0.1)
 
     assert str(handle.workflow.cid) in "".join(said.split())
     assert Workflow.load(path).cid == handle.workflow.cid
+
+
+def there(homestar: Homestar) -> set[str]:
+    with database.opened(homestar.database) as found:
+        return {str(stored.receipt.cid) for stored in found.receipts()}
 
 
 @pytest.mark.peer("homestar", "kubo", "zig", "wasm-tools")

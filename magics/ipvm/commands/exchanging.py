@@ -44,10 +44,7 @@ def load(file: str | Path, *, trust: bool = False) -> View:
         trust: Its receipts may be replayed.
     """
     loaded = bring(default(), Path(file).expanduser(), trust=trust)
-    data: list[Any] = [
-        {"instruction": stored.instruction, "receipt": stored.receipt.to_ipld(), "receipt_cid": stored.receipt.cid}
-        for stored in loaded.receipts
-    ]
+    data: list[Any] = [{"instruction": named.instruction, "receipt_cid": named.receipt} for named in loaded.receipts]
     data += [{"workflow": cid} for cid in loaded.workflows]
     data += [{"refused": line} for line in loaded.refused]
     return View(loaded.summary(), data=data, failed=bool(loaded.refused))
