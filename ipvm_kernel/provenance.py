@@ -82,7 +82,10 @@ def _on_file(store: Store, told: Why, task: Task, found: OnFile, entries: list[E
     if not found.admitted:
         told.verdict = "unverified"
         told.reasons.append(
-            "a receipt is here, but it came from elsewhere and was not admitted: it is shown, never used"
+            "a receipt is here, and its origin is trusted, but nobody has said yet that it means the same here: that is looked at "
+            "when the task is asked for"
+            if found.trusted
+            else "a receipt is here, but it came from elsewhere and was not admitted: it is shown, never used"
         )
         return
     if found.receipt is None:

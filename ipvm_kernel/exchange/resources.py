@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from ipvm_kernel.errors import BadInput, Cancelled, LimitExceeded, Mismatch, NotFound
+from ipvm_kernel.errors import BadInput, Cancelled, IpvmError, LimitExceeded, Mismatch, NotFound
 from ipvm_kernel.exchange.asking import Asked, Fetching, Source, gathered
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import read
@@ -55,7 +55,7 @@ class Resources:
         self._settings = settings
         self._sources: list[Source] | None = None
         self._flying: dict[str, _Flight] = {}
-        self._here: set[CID] = set()
+        self._modules: set[CID] = set()
         self._lock = threading.Lock()
 
     # --- what is here -------------------------------------------------------------------------------------------------
@@ -84,14 +84,9 @@ class Resources:
 
     def has(self, cid: CID) -> bool:
         """Return True if content is here, under its own CID or cut in another way."""
-        if cid in self._here:
+        if self._store.size(cid) is not None:
             return True
-        there = self._store.size(cid) is not None
-        if not there and cid.codec in {"raw", "dag-pb"}:
-            there = f"ipfs://{cid}" in self._store.pins()
-        if there:
-            self._here.add(cid)
-        return there
+        return cid.codec in {"raw", "dag-pb"} and f"ipfs://{cid}" in self._store.pins()
 
     # --- what is not --------------------------------------------------------------------------------------------------
 
@@ -108,8 +103,9 @@ class Resources:
         cid = instruction.module
         if cid is None:
             self.obtain(instruction.rsc, "module", stop)
-        elif not self.has(cid):
+        elif cid not in self._modules:
             self.fetch(cid, "module", stop)
+            self._modules.add(cid)  # modules are never dropped to make room
         for link in _links(instruction.input):
             if not self.has(link):
                 self.fetch(link, "input", stop)
@@ -226,6 +222,19 @@ class Resources:
                 found.append(Gateway(self.settings.gateway, self.settings.pause))
             self._sources = found
         return self._sources
+
+    def kubo_version(self) -> str:
+        """Return which version of Kubo answers, or "" if none does. It is asked once, and not for long."""
+        from ipvm_kernel.exchange.http import Deadline
+        from ipvm_kernel.exchange.kubo import Kubo
+
+        kubo = next((source for source in self.sources if isinstance(source, Kubo)), None)
+        if kubo is None:
+            return ""
+        try:
+            return kubo.version(Deadline(2))
+        except IpvmError:
+            return ""
 
     def _bring(self, cid: CID, use: Use, flight: _Flight) -> CID:
         """Fetch the content of a CID, whole, and keep it."""

@@ -131,6 +131,26 @@ def test_a_file_that_was_cut_in_another_way(fake: Fake, address: str) -> None:
     assert here.fetch(cid) == file_cid(PICTURE[:3000])
 
 
+def test_a_module_that_was_cut_in_another_way(fake: Fake, address: str) -> None:
+    """
+    A module by a version 0 CID, as `ipfs add` gives one, runs like any other.
+    """
+    from ipvm_kernel.ipld.bases import to_varint
+
+    about = b"\x08\x02\x12" + to_varint(len(WAT)) + WAT + b"\x18" + to_varint(len(WAT))
+    root = b"\x0a" + to_varint(len(about)) + about
+    cid = CID.from_bytes(CID.of(root, "dag-pb", "sha2-256").bytes[2:])
+    fake.blocks[str(cid)] = root
+    with Session(None) as session:
+        resources_of(session, address)
+
+        assert str(cid).startswith("Qm")
+        assert [r.value for r in session.run(Workflow(tasks=(task(f"ipfs://{cid}", 2, 3),))).wait().receipts] == [5]
+        assert session.module(cid).add(2, 4).result() == 6
+        assert session.module(f"https://ipfs.io/ipfs/{cid}").add(2, 5).result() == 7
+    assert fake.asked == [str(cid)]
+
+
 @pytest.mark.peer("kubo")
 def test_the_real_kubo(kubo: Kubo) -> None:
     """

@@ -32,6 +32,15 @@ def answered(of: Task, value: Any = 1) -> capsules.Stored:
     return capsules.Stored(of.run.cid, receipt)
 
 
+def named(of: Task) -> tuple[CID, CID]:
+    return of.run.cid, answered(of).receipt.cid
+
+
+def receipts(path: Path) -> list[capsules.Stored]:
+    with database.opened(path) as found:
+        return list(found.receipts())
+
+
 @pytest.fixture
 def session() -> Iterator[Session]:
     with Session(None) as made:
@@ -55,7 +64,7 @@ class TestRealNode:
         workflow = handle.workflow
         told = homestar.run(as_json(workflow))
         loaded = load(session, homestar.database)
-        there = {str(stored.receipt.cid) for stored in loaded.receipts}
+        there = {str(named.receipt) for named in loaded.receipts}
 
         assert len(told) == 2
         assert {notice.cid for notice in told} <= there
@@ -81,11 +90,11 @@ class TestRealNode:
         run = session.run(handle, name="ours").wait()
         folder = tmp_path / "node"
         folder.mkdir()
-        receipts, workflows, left = export_database(session, folder / "homestar.db")
+        written, workflows, left = export_database(session, folder / "homestar.db")
         with Homestar.start(needs("homestar"), folder, ipfs=kubo.port) as node:
             told = node.run(as_json(handle.workflow), timeout=5, tries=4)
 
-        assert (receipts, workflows, left) == (3, 1, 1)  # the build of the module is nothing that Homestar knows
+        assert (written, workflows, left) == (3, 1, 1)  # the build of the module is nothing that Homestar knows
         assert [notice.replayed for notice in told] == [True] * 3
         assert {notice.cid for notice in told} == {str(receipt.cid) for receipt in run.receipts}
 
@@ -129,11 +138,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "homestar.db"
 
     assert database.write(path, [*given, bad], [(workflow, "five")]) == (5, 1)
-    found = database.read(path)
-    assert found.receipts == given
-    assert found.members == {workflow.cid: [stored.receipt.cid for stored in given]}
-    assert found.refused == []
-    known = found.workflows[workflow.cid]
+    with database.opened(path) as found:
+        assert list(found.receipts()) == given
+        assert found.homes == {stored.receipt.cid: [workflow.cid] for stored in given}
+        assert found.refused == []
+        known = found.workflows[workflow.cid]
     assert (known.name, known.num_tasks, known.status) == ("five", 5, "completed")
     assert known.resources == capsules.resources(workflow)
     assert abs(known.created - time.time()) < 60
@@ -149,7 +158,7 @@ def test_one_receipt_for_an_instruction(tmp_path: Path) -> None:
     assert first.instruction == second.instruction
     assert database.write(path, [first, second]) == (1, 0)
     assert database.write(path, [second, answered(task(2))]) == (1, 0)
-    assert [stored.receipt for stored in database.read(path).receipts] == [first.receipt, answered(task(2)).receipt]
+    assert receipts(path) == [first, answered(task(2))]
 
 
 def test_loading_again_changes_nothing(tmp_path: Path, session: Session) -> None:
@@ -233,7 +242,7 @@ def test_a_capsule_of_a_node_needs_its_workflow(tmp_path: Path, session: Session
     with pytest.raises(NotFound, match="Load the workflow"):
         load(session, path)
     load(session, told)
-    assert load(session, path).receipts == [answered(task(1))]
+    assert load(session, path).receipts == [named(task(1))]
 
 
 # --- Bad input ---
@@ -268,7 +277,7 @@ def test_a_bad_row_harms_nobody(name: str, tmp_path: Path, session: Session) -> 
     _tampered(path, f"{statement} WHERE instruction = '{task(1).run.cid}'", *values)
     loaded = load(session, path, trust=True)
 
-    assert loaded.receipts == [answered(task(2))]
+    assert loaded.receipts == [named(task(2))]
     (line,) = loaded.refused
     assert said in line
     assert line.isprintable()
@@ -313,7 +322,7 @@ def test_a_database_in_use_is_not_written(tmp_path: Path) -> None:
         database.write(path, [answered(task(1))])
     node.execute("ROLLBACK")
     node.close()
-    assert database.read(path).receipts == []
+    assert receipts(path) == []
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
