@@ -36,6 +36,9 @@ class FileBytes:
     def __len__(self) -> int:
         return self._size
 
+    def __reduce__(self) -> tuple[type[FileBytes], tuple[Path]]:
+        return FileBytes, (self._path,)  # another process opens it again: the bytes are never sent
+
     def __del__(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import pickle
 import struct
 from array import array
+from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -19,6 +21,7 @@ from ipvm_kernel.wasm.limits import Limits, Report
 from ipvm_kernel.wasm.lowering import lower
 from ipvm_kernel.wasm.perform import perform
 from ipvm_kernel.wasm.plain import plain
+from ipvm_kernel.wasm.runtime import call
 from ipvm_kernel.wasm.scalars import canonical_nan, packed
 from ipvm_kernel.wasm.stop import Stop
 from tests.wasm.guests import PADDING, Files, echoes, loaded, run
@@ -206,6 +209,37 @@ def test_a_file_goes_into_a_guest(echo: Module, tmp_path: Path) -> None:
     assert run(echo, "e2", (found, *ZEROS))[0] == data
     assert run(echo, "e3", ([found, b"", found], *ZEROS))[0] == [data, b"", data]
     assert run(echo, "e3", ([found] * 40, *ZEROS))[0] == [data] * 40
+
+
+def test_a_guest_in_another_process(echo: Module, tmp_path: Path) -> None:
+    """
+    What goes into a guest may lie in memory that processes share, or be sent as the place of a file; so may what comes out.
+    """
+    data = packed(wit.F64, [float(i) for i in range(50_000)])
+    sent = pickle.dumps(in_file(tmp_path, data))
+    given, taken = (SharedMemory(create=True, size=len(data)) for _ in range(2))
+    room, out = memoryview(given.buf or b""), memoryview(taken.buf or b"")
+    room[: len(data)] = data
+
+    def take(element: wit.AnyType, found: memoryview) -> tuple[str, wit.AnyType, int]:
+        out[: len(found)] = found
+        return taken.name, element, len(found)
+
+    try:
+        answer, *_ = call(
+            echo, echo.interface.find("e2"), [(room[: len(data)], *ZEROS)],
+            limits=Limits(), seed=b"", stop=Stop(), report=Report(), large=take,
+        )  # fmt: skip
+        assert answer == ((taken.name, wit.F64, len(data)) if echo.straight else data)
+        assert bytes(out[: len(data)]) == (data if echo.straight else bytes(len(data)))
+        assert run(echo, "e2", (pickle.loads(sent), *ZEROS))[0] == data
+    finally:
+        room.release()
+        out.release()
+        for shared in (given, taken):
+            shared.close()
+            shared.unlink()
+    assert len(sent) < 500
 
 
 def test_a_file_that_became_shorter(tmp_path: Path) -> None:
