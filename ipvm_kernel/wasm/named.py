@@ -6,7 +6,6 @@ several times as fast as hashing them, and never wrong.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
@@ -35,7 +34,11 @@ class Named:
         key = (id(data.obj), element)  # which finds it; what makes it right is that the bytes are equal
         with self._lock:
             found = self._known.get(key)
-        if found is None or not _equal(found[0], data):
+        if found is None:
+            return None
+        from ipvm_kernel.wasm.compare import equal
+
+        if not equal(found[0], data):
             return None
         with self._lock:
             if key in self._known:
@@ -55,35 +58,3 @@ class Named:
             while self._room < 0:
                 _, (dropped, _) = self._known.popitem(last=False)
                 self._room += len(dropped)
-
-
-class _Buffer(ctypes.Structure):
-    """`Py_buffer`, as CPython's C API has it."""
-
-    _fields_ = [
-        ("buf", ctypes.c_void_p), ("obj", ctypes.c_void_p), ("len", ctypes.c_ssize_t), ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int), ("ndim", ctypes.c_int), ("format", ctypes.c_void_p), ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p), ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p),
-    ]  # fmt: skip
-
-
-_get: Final = ctypes.pythonapi.PyObject_GetBuffer
-_get.argtypes = (ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int)
-_release: Final = ctypes.pythonapi.PyBuffer_Release
-_release.argtypes, _release.restype = (ctypes.POINTER(_Buffer),), None
-_memcmp: Final = ctypes.CDLL(None).memcmp
-_memcmp.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
-
-
-def _equal(data: bytes, view: memoryview) -> bool:
-    """Return True if a view holds these bytes. Python itself compares a view one item at a time, and memory is faster."""
-    if len(data) != view.nbytes:
-        return False
-    if view.obj is data:
-        return True
-    there = _Buffer()
-    _get(view, ctypes.byref(there), 0)  # PyBUF_SIMPLE: bytes that lie together, or a BufferError
-    try:
-        return not _memcmp(data, there.buf, len(data))
-    finally:
-        _release(ctypes.byref(there))
