@@ -30,6 +30,7 @@ OVERLAP_BYTES: Final = 128 << 20
 """A guest may answer with so many bytes however small its memory is: parts of an answer may lie on each other."""
 
 _REALLOC: Final = struct.Struct("<I12xI12xI12xI12x")
+_Args: Final = ctypes.c_char * _REALLOC.size
 _pack: Final = _REALLOC.pack_into
 _unpack: Final = struct.Struct("<I").unpack_from
 
@@ -96,7 +97,7 @@ class Call:
         self.may_leave = True
         self.large: wit.Large | None = None
         self.failed: BaseException | None = None
-        self.args = ctypes.create_string_buffer(slots * bound.RAW_BYTES)
+        self.args = (ctypes.c_char * (slots * bound.RAW_BYTES))()
         self.where: int = ctypes.addressof(self.args)
         self._trap = ctypes.c_void_p()
         self.trap: int = ctypes.addressof(self._trap)
@@ -166,7 +167,7 @@ class Guest:
         self.call = call
         self._memory = memory
         self._realloc = realloc
-        self._args = ctypes.create_string_buffer(_REALLOC.size)
+        self._args = _Args()
         self._where = ctypes.addressof(self._args)
         self._base: int | None = None
         self._left: int | None = None

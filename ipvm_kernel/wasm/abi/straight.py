@@ -39,10 +39,12 @@ class Numbers:
 
     Attributes:
         refs: The things, by number.
+        names: What those are called that are exports.
     """
 
     def __init__(self) -> None:
         self.refs: list[Export | Lowered] = []
+        self.names: list[bytes] = []
         self._known: dict[Export | Lowered, int] = {}
 
     def of(self, ref: Export | Lowered) -> int:
@@ -50,6 +52,7 @@ class Numbers:
         found = self._known.setdefault(ref, len(self.refs))
         if found == len(self.refs):
             self.refs.append(ref)
+            self.names.append(ref.name.encode() if isinstance(ref, Export) else b"")
         return found
 
     def room(self, options: Options) -> Room:
@@ -207,7 +210,7 @@ class Live:
             found = self._externs[number] = native.Func()
             ref = self._straight.numbers.refs[number]
             if isinstance(ref, Export):
-                name = ref.name.encode()
+                name = self._straight.numbers.names[number]
                 instance = self._instances[ref.instance]
                 there = native.instance_export(self.call.context, instance, name, len(name), found)
                 assert there, name  # `agree` made sure of it when the component was new
