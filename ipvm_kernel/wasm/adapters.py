@@ -33,9 +33,12 @@ class Buffer(msgspec.Struct, frozen=True):
     data: bytes | memoryview
     array: Any = None
 
-    def clean(self) -> bool:
-        """Return True if it is known that none of the numbers is NaN."""
-        return self.array is not None and not sys.modules["numpy"].isnan(self.array).any()
+    def clean(self, data: bytes | memoryview) -> bool:
+        """Return True if it is known that none of the numbers is NaN whose bytes are these, or a copy of these."""
+        if self.array is None:
+            return False
+        numpy = sys.modules["numpy"]
+        return not numpy.isnan(numpy.frombuffer(data, self.array.dtype)).any()
 
 
 class Array(msgspec.Struct, frozen=True):

@@ -264,17 +264,24 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
             raise misfit(kind, value)
     if len(data) <= min(INLINE_LITERAL, INLINE_SCALARS):
         return lift_scalars(element, data, scope.keep)
+    return _large(element, data, value, scope)
+
+
+def _large(element: wit.AnyType, data: bytes | memoryview, value: Any, scope: Scope) -> Ipld:
+    """Return a link to a large list of scalars, whose bytes are `data` and that `value` was given for."""
     view = memoryview(data)
     known: Ipld = scope.named.find(element, view)
-    if known is None:
-        clean = element == wit.U8 or (isinstance(value, Buffer) and data is value.data and value.clean())
-        if len(data) <= LARGEST_BYTES:
-            data = bytes(data)  # the one copy: whoever holds the memory may change it
-        known = scope.keep(data) if clean else lift_scalars(element, data, scope.keep)
-        # What the user holds may be named again. What was made here, of a list say, will not.
-        if isinstance(value, Buffer | bytes) and isinstance(known, CID) and isinstance(data, bytes):
-            scope.named.note(element, view.obj, data, known)
-    return known
+    if known is not None:
+        return known
+    own = isinstance(value, Buffer) and data is value.data
+    if len(data) <= LARGEST_BYTES:
+        data = bytes(data)  # the one copy: whoever holds the memory may change it
+    clean = element == wit.U8 or (own and value.clean(data))
+    link = scope.keep(data) if clean else lift_scalars(element, data, scope.keep)
+    # What the user holds may be named again. What was made here, of a list say, will not.
+    if isinstance(value, Buffer | bytes) and isinstance(link, CID) and isinstance(data, bytes):
+        scope.named.note(element, view.obj, data, link)
+    return link
 
 
 def _mixed(kind: wit.List, element: wit.AnyType, items: list[Any], scope: Scope) -> Ipld:
