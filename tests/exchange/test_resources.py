@@ -104,6 +104,17 @@ def test_a_gateway_by_its_own_protocol(fake: Fake, address: str) -> None:
     assert {headers["Accept"] for headers in fake.headers} == {"application/vnd.ipld.raw"}
 
 
+def test_a_gateway_that_sends_elsewhere(fake: Fake, address: str) -> None:
+    """
+    A gateway that redirects is not followed, and is told from one that lies.
+    """
+    cid = file_cid(b"x")
+    fake.pages[f"/ipfs/{cid}"] = (301, {"Location": f"http://{cid}.ipfs.localhost/"}, b"")
+
+    with pytest.raises(NotFound, match="sends elsewhere"):
+        resources(gateway=address).fetch(cid)
+
+
 def test_a_file_that_was_cut_in_another_way(fake: Fake, address: str) -> None:
     """
     A file whose author cut it in another way than we do is kept, under a CID of its own, and is found by the one it has.

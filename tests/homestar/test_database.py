@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 import pytest
+from hypothesis import given
 
 from ipvm_kernel.errors import BadInput, Malformed, NotFound, StoreError
-from ipvm_kernel.homestar import capsules, database
+from ipvm_kernel.homestar import capsules, database, meaning
 from ipvm_kernel.ipld import CID, dagjson, encode
 from ipvm_kernel.model import Outcome, Receipt, Task, Workflow, failure
 from ipvm_kernel.session import Session, export_capsule, export_database, load
 from ipvm_kernel.session.admitting import doubts
 from ipvm_kernel.testing import task
+from ipvm_kernel.wasm.types import F32, STRING, List, Signature, Tuple
 from tests.daemons import Homestar
 from tests.homestar.modules import typed
+from tests.ipld.values import values
 from tests.peers import needs
 
 if TYPE_CHECKING:
@@ -341,6 +344,33 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         database.write(tmp_path / "missing" / "homestar.db", [])
 
 
+NO_FILES: dict[str, bytes] = {
+    "nothing": b"",
+    "text": b"hello",
+    "a number": encode(1),
+    "another map": encode({"a": 1}),
+    "JSON of something": b'{"a": 1}',
+    "a capsule of another version": encode({"ipvm/receipt": {"version": "9"}}),
+    "noise": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("name", NO_FILES)
+def test_what_cannot_be_loaded(name: str, tmp_path: Path, session: Session) -> None:
+    """
+    A file that is none of those that can be loaded is refused in one line, and nothing of it is kept.
+    """
+    path = tmp_path / "file"
+    path.write_bytes(NO_FILES[name])
+
+    with pytest.raises(BadInput) as caught:
+        load(session, path, trust=True)
+    assert caught.value.message.isprintable()
+    assert list(session.store.cids()) == []
+    with pytest.raises(NotFound, match="no file at"):
+        load(session, tmp_path / "absent")
+
+
 # --- What may be used ---
 
 LINK = CID.of(b"x", "raw", "sha2-256")
@@ -370,6 +400,17 @@ def test_what_homestar_bends_is_never_used(name: str, tmp_path: Path, session: S
     assert doubts(bent.run, answered(bent).receipt, session.ops)
     if not bent.run.awaits:
         assert session.plan(Workflow(tasks=(bent,))).runs == [bent.run.cid]
+
+
+@given(values, values)
+def test_any_receipt_is_used_or_not(arg: Any, value: Any) -> None:
+    """
+    Whatever the argument and the answer, there is a verdict: "" for use, else a printable reason.
+    """
+    one = task(arg)
+
+    for signature in (None, Signature("f", (), STRING), Signature("f", (), List(Tuple((STRING, F32))))):
+        assert meaning.doubt(one.run, answered(one, value).receipt, signature).isprintable()
 
 
 def test_plain_arguments_are_used(session: Session) -> None:
