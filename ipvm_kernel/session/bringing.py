@@ -220,7 +220,7 @@ def export_database(session: Session, path: Path, only: Collection[CID] | None =
             if found is None:
                 continue
             receipt, task = found.receipt if found.admitted else None, task_of(store, instruction)
-            if receipt is None or task is None or doubts(task.run, receipt, session.ops):
+            if receipt is None or task is None or doubts(task.run, receipt, store, session.ops):
                 left += 1
                 continue
             written.add(instruction)

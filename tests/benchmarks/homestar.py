@@ -100,7 +100,9 @@ def on_ipvm(folder: str) -> Series:
     """Run each workflow in a new store, and again in a new session."""
     from ipvm_kernel.model import Workflow
     from ipvm_kernel.session import Session
+    from tests.benchmarks.engine import import_all
 
+    import_all()  # as the node is started there
     place = Path(folder)
 
     def timed(session: Session, name: str) -> float:

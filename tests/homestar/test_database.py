@@ -397,7 +397,7 @@ def test_what_homestar_bends_is_never_used(name: str, tmp_path: Path, session: S
     load(session, tmp_path / "homestar.db", trust=True)
     session.admit(task(1), answered(task(1)).receipt)
 
-    assert doubts(bent.run, answered(bent).receipt, session.ops)
+    assert doubts(bent.run, answered(bent).receipt, session.store, session.ops)
     if not bent.run.awaits:
         assert session.plan(Workflow(tasks=(bent,))).runs == [bent.run.cid]
 
@@ -419,7 +419,7 @@ def test_plain_arguments_are_used(session: Session) -> None:
     """
     for args in ([{"await/ok": VALUE}, 1], [LINK, "x", b"y"], [[1, 2], {"a": 1, "b": [2.5]}], ["ok"]):
         one = task(*args)
-        assert doubts(one.run, answered(one).receipt, session.ops) == ""
+        assert doubts(one.run, answered(one).receipt, session.store, session.ops) == ""
 
 
 @pytest.mark.peer("zig", "wasm-tools")
@@ -430,7 +430,8 @@ def test_values_that_homestar_writes_in_another_way(session: Session) -> None:
     module = typed(session)
 
     def doubt(handle: Any, value: Any) -> str:
-        return doubts(handle.instruction, answered(handle.task, value).receipt, session.ops)
+        tasks = {one.run.cid: one for one in handle.workflow.tasks}
+        return doubts(handle.instruction, answered(handle.task, value).receipt, session.store, session.ops, tasks)
 
     assert "f32" in doubt(module.single(1.5), 1.5)
     assert "a link of a text" in doubt(module.join("a", "b"), LINK)
@@ -441,4 +442,6 @@ def test_values_that_homestar_writes_in_another_way(session: Session) -> None:
     assert doubt(module.small(1), None) == ""
     assert doubt(module.checked(1), [1, None]) == ""
     assert "alike" in doubt(module.checked(1), [None, None])
+    assert "answered ok or err" in doubt(module.add_one(module.checked(1)), 2)
+    assert doubt(module.add_one(module.add_one(1)), 3) == ""
     assert doubt(module.moved({"x": 1, "y": 1, "name": "n"}), {"x": 2, "y": 1.5, "name": "n"}) == ""
