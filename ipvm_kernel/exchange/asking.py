@@ -47,13 +47,18 @@ class Asked:
     """Whoever may have the blocks of one file, asked in order. Who sent something else is not asked again."""
 
     def __init__(
-        self, root: CID, sources: list[Source], deadline: Deadline, tell: Callable[[Fetching, int], None]
+        self,
+        root: CID,
+        sources: list[Source],
+        deadline: Deadline,
+        told: Fetching,
+        tell: Callable[[Fetching, int], None],
     ) -> None:
         self._root = root
         self._sources = list(sources)
         self._deadline = deadline
         self._tell = tell
-        self._told = Fetching(str(root))
+        self._told = told
         self._done = 0
         self._said: list[str] = []
         self._wrong = False

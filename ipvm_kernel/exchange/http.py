@@ -91,6 +91,7 @@ class _Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes | None
     progress: Callable[[int], None] | None
+    redirects: bool
 
 
 class Server:
@@ -123,6 +124,7 @@ class Server:
         body: bytes | None = None,
         tries: int = TRIES,
         progress: Callable[[int], None] | None = None,
+        redirects: bool = False,
     ) -> Answer:
         """Make a request and return the answer; failures that may pass are tried again, with pauses that grow.
 
@@ -135,6 +137,7 @@ class Server:
             body: What to send.
             tries: How often at most.
             progress: Told how many bytes are there.
+            redirects: A redirect is an answer too, which the caller looks at; else it is a refusal.
 
         Raises:
             Unreachable: It did not answer, each time.
@@ -142,7 +145,7 @@ class Server:
             LimitExceeded: The body is longer than `max_bytes`; the rest was not read.
             Over: The time is over.
         """
-        request = _Request(method, path, deadline, max_bytes, headers or {}, body, progress)
+        request = _Request(method, path, deadline, max_bytes, headers or {}, body, progress, redirects)
         pause = self._pause
         for attempt in range(1, tries + 1):
             try:
@@ -196,6 +199,8 @@ class Server:
         if response.status >= 400:
             said = printable(data[:_SAID].decode("utf-8", "replace").strip(), limit=_SAID)
             raise Refused(f"{self.name} answered {response.status} ({said})", response.status)
+        if response.status >= 300 and not request.redirects:
+            raise Refused(f"{self.name} sends elsewhere ({response.status}), and is not followed", response.status)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise Refused(f"{self.name} sent an encoding that was not asked for", response.status)
         return Answer(response.status, response.headers, data)

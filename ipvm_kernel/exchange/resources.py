@@ -80,7 +80,14 @@ class Resources:
 
     def module(self, instruction: Instruction) -> CID | None:
         """Return the CID of the module of an instruction, also where its address is of a place, or None."""
-        return instruction.module or self._store.pins().get(instruction.rsc)
+        known = instruction.module
+        if known is not None:
+            return known
+        try:
+            place = address.parse(instruction.rsc)
+        except BadInput:
+            return None  # a pin of the user's may be called so, and is none of a workflow's business
+        return self._store.pins().get(place.text)
 
     def has(self, cid: CID) -> bool:
         """Return True if content is here, under its own CID or cut in another way."""
@@ -176,13 +183,12 @@ class Resources:
     def _download(self, text: str, use: Use, before: CID | None, flight: _Flight) -> CID:
         from ipvm_kernel.exchange import web
 
-        told = Fetching(text, source=text)
         data = web.fetch(
             text,
             flight.deadline,
             max_bytes=self.settings.max_bytes,
             pause=self.settings.pause,
-            progress=lambda count: self._tell(told, count),
+            progress=lambda count: self._tell(flight.told, count),
         )
         _check_use(data, text, use)
         return self._record(text, self._store.put_file(data, use), before)
@@ -236,9 +242,15 @@ class Resources:
         except IpvmError:
             return ""
 
+    @property
+    def fetching(self) -> list[Fetching]:
+        """What is fetched at this moment, and how far it is."""
+        with self._lock:
+            return [flight.told for flight in self._flying.values()]
+
     def _bring(self, cid: CID, use: Use, flight: _Flight) -> CID:
         """Fetch the content of a CID, whole, and keep it."""
-        asked = Asked(cid, self.sources, flight.deadline, self._tell)
+        asked = Asked(cid, self.sources, flight.deadline, flight.told, self._tell)
         if cid.codec not in {"raw", "dag-pb"}:
             return self._store.put(Block(cid, asked.block(cid)))
         pieces = read(cid, asked.block, max_bytes=self.settings.max_bytes)
@@ -263,7 +275,7 @@ class Resources:
         with self._lock:
             flight = self._flying.get(name)
             if flight is None:
-                flight = self._flying[name] = _Flight(self.settings.seconds)
+                flight = self._flying[name] = _Flight(name, self.settings.seconds)
                 threading.Thread(
                     target=self._fly, args=(name, flight, work), name=f"ipvm-fetch-{name[:40]}", daemon=True
                 ).start()
@@ -307,8 +319,10 @@ class Resources:
 class _Flight:
     """A fetch under way."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, name: str, seconds: float) -> None:
         from ipvm_kernel.exchange.http import Deadline
+
+        self.told = Fetching(name)
 
         self.deadline = Deadline(seconds)
         self.future: Future[CID] = Future()

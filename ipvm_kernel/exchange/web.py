@@ -77,6 +77,7 @@ def fetch(
                 max_bytes=max_bytes,
                 headers={"Host": parts.netloc},
                 progress=progress,
+                redirects=True,
             )
         finally:
             server.close()

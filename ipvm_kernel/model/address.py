@@ -6,6 +6,7 @@ Homestar reads `ipfs://CID`, and the URLs of gateways by path and by subdomain a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -32,6 +33,7 @@ class Address(msgspec.Struct, frozen=True):
     path: str = ""
 
 
+@lru_cache(maxsize=1024)  # the same few modules, over and over
 def content(text: str) -> CID | None:
     """Return the CID that an address names by itself, or None.
 

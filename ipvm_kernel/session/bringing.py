@@ -220,7 +220,7 @@ def export_database(session: Session, path: Path, only: Collection[CID] | None =
             if found is None:
                 continue
             receipt, task = found.receipt if found.admitted else None, task_of(store, instruction)
-            if receipt is None or task is None or doubts(task.run, receipt, session.ops):
+            if receipt is None or task is None or doubts(task.run, receipt, store, session.ops):
                 left += 1
                 continue
             written.add(instruction)
@@ -258,7 +258,7 @@ def export_capsule(session: Session, cid: CID, path: Path) -> CID:
             info = capsules.Info.of(workflow, progress=[one.cid for one in on_file.values() if one.admitted])
             data, written = capsules.workflow_capsule(info), workflow.cid
         case Receipt() as receipt:
-            instruction = _instruction(session, receipt)
+            instruction = session.instruction_of(cid)
             data, written = capsules.receipt_capsule(receipt, instruction), receipt.cid
         case Instruction() | Task() | Invocation():
             instruction = session.instruction_of(cid)
@@ -270,13 +270,3 @@ def export_capsule(session: Session, cid: CID, path: Path) -> CID:
             raise BadInput(f"{cid} is a {found.kind}; capsules are of receipts and workflows")
     path.write_bytes(data)
     return written
-
-
-def _instruction(session: Session, receipt: Receipt) -> CID | None:
-    try:
-        return session.instruction_of(receipt.cid)
-    except IpvmError:
-        for entry in session.store.journal(limit=_ALL):
-            if entry.receipt == receipt.cid:
-                return entry.instruction
-        return None

@@ -104,6 +104,30 @@ def test_a_gateway_by_its_own_protocol(fake: Fake, address: str) -> None:
     assert {headers["Accept"] for headers in fake.headers} == {"application/vnd.ipld.raw"}
 
 
+def test_a_portals_page_for_a_block(fake: Fake, address: str) -> None:
+    """
+    The page that a hotel's portal shows instead of a block is dropped, and nothing of it is kept.
+    """
+    cid = file_cid(b"x")
+    fake.pages[f"/ipfs/{cid}"] = (200, {"Content-Type": "text/html"}, b"<!doctype html><title>Welcome</title>")
+    here = resources(gateway=address)
+
+    with pytest.raises(Mismatch, match="sent other bytes"):
+        here.fetch(cid)
+    assert list(here._store.cids()) == []
+
+
+def test_a_gateway_that_sends_elsewhere(fake: Fake, address: str) -> None:
+    """
+    A gateway that redirects is not followed, and is told from one that lies.
+    """
+    cid = file_cid(b"x")
+    fake.pages[f"/ipfs/{cid}"] = (301, {"Location": f"http://{cid}.ipfs.localhost/"}, b"")
+
+    with pytest.raises(NotFound, match="sends elsewhere"):
+        resources(gateway=address).fetch(cid)
+
+
 def test_a_file_that_was_cut_in_another_way(fake: Fake, address: str) -> None:
     """
     A file whose author cut it in another way than we do is kept, under a CID of its own, and is found by the one it has.
@@ -448,6 +472,7 @@ def test_the_fetch_is_watched(fake: Fake, address: str) -> None:
     assert counts == sorted(counts)
     assert counts[-1] >= len(PICTURE)
     assert {source for _, source in seen} == {f"Kubo at {address}"}
+    assert here.fetching == []
 
 
 def test_stopping_one_leaves_the_other(fake: Fake, address: str) -> None:
@@ -460,6 +485,9 @@ def test_stopping_one_leaves_the_other(fake: Fake, address: str) -> None:
     got: list[CID] = []
     other = threading.Thread(target=lambda: got.append(here.fetch(cid)))
     other.start()
+    while not here.fetching:
+        time.sleep(0.01)
+    assert [told.name for told in here.fetching] == [str(cid)]
     stop = Stop()
     threading.Timer(0.1, stop.interrupt).start()
 

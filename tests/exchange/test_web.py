@@ -146,6 +146,18 @@ def test_a_workflow_reads_no_secrets(tmp_path: Path, here: Resources) -> None:
     assert here._store.pins() == {}
 
 
+def test_a_users_pin_is_no_address(here: Resources) -> None:
+    """
+    A workflow whose module is called what the user calls a pin gets nothing by that name.
+    """
+    here._store.pin("mine", here._store.put_file(WAT, "module"))
+    run = Instruction(rsc="mine", op="wasm/run", input={"func": "add", "args": [1, 2]})
+
+    assert here.module(run) is None
+    with pytest.raises(BadInput, match="expected a CID in 'mine'"):
+        here.provide(run)
+
+
 @pytest.mark.usefixtures("on_loopback")
 def test_a_portals_page_is_no_module(fake: Fake, port: int, here: Resources) -> None:
     """

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 import pytest
+from hypothesis import given
 
 from ipvm_kernel.errors import BadInput, Malformed, NotFound, StoreError
-from ipvm_kernel.homestar import capsules, database
+from ipvm_kernel.homestar import capsules, database, meaning
 from ipvm_kernel.ipld import CID, dagjson, encode
 from ipvm_kernel.model import Outcome, Receipt, Task, Workflow, failure
 from ipvm_kernel.session import Session, export_capsule, export_database, load
 from ipvm_kernel.session.admitting import doubts
 from ipvm_kernel.testing import task
+from ipvm_kernel.wasm.types import F32, STRING, List, Signature, Tuple
 from tests.daemons import Homestar
 from tests.homestar.modules import typed
+from tests.ipld.values import values
 from tests.peers import needs
 
 if TYPE_CHECKING:
@@ -341,6 +344,33 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         database.write(tmp_path / "missing" / "homestar.db", [])
 
 
+NO_FILES: dict[str, bytes] = {
+    "nothing": b"",
+    "text": b"hello",
+    "a number": encode(1),
+    "another map": encode({"a": 1}),
+    "JSON of something": b'{"a": 1}',
+    "a capsule of another version": encode({"ipvm/receipt": {"version": "9"}}),
+    "noise": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("name", NO_FILES)
+def test_what_cannot_be_loaded(name: str, tmp_path: Path, session: Session) -> None:
+    """
+    A file that is none of those that can be loaded is refused in one line, and nothing of it is kept.
+    """
+    path = tmp_path / "file"
+    path.write_bytes(NO_FILES[name])
+
+    with pytest.raises(BadInput) as caught:
+        load(session, path, trust=True)
+    assert caught.value.message.isprintable()
+    assert list(session.store.cids()) == []
+    with pytest.raises(NotFound, match="no file at"):
+        load(session, tmp_path / "absent")
+
+
 # --- What may be used ---
 
 LINK = CID.of(b"x", "raw", "sha2-256")
@@ -367,9 +397,20 @@ def test_what_homestar_bends_is_never_used(name: str, tmp_path: Path, session: S
     load(session, tmp_path / "homestar.db", trust=True)
     session.admit(task(1), answered(task(1)).receipt)
 
-    assert doubts(bent.run, answered(bent).receipt, session.ops)
+    assert doubts(bent.run, answered(bent).receipt, session.store, session.ops)
     if not bent.run.awaits:
         assert session.plan(Workflow(tasks=(bent,))).runs == [bent.run.cid]
+
+
+@given(values, values)
+def test_any_receipt_is_used_or_not(arg: Any, value: Any) -> None:
+    """
+    Whatever the argument and the answer, there is a verdict: "" for use, else a printable reason.
+    """
+    one = task(arg)
+
+    for signature in (None, Signature("f", (), STRING), Signature("f", (), List(Tuple((STRING, F32))))):
+        assert meaning.doubt(one.run, answered(one, value).receipt, signature).isprintable()
 
 
 def test_plain_arguments_are_used(session: Session) -> None:
@@ -378,7 +419,7 @@ def test_plain_arguments_are_used(session: Session) -> None:
     """
     for args in ([{"await/ok": VALUE}, 1], [LINK, "x", b"y"], [[1, 2], {"a": 1, "b": [2.5]}], ["ok"]):
         one = task(*args)
-        assert doubts(one.run, answered(one).receipt, session.ops) == ""
+        assert doubts(one.run, answered(one).receipt, session.store, session.ops) == ""
 
 
 @pytest.mark.peer("zig", "wasm-tools")
@@ -389,7 +430,8 @@ def test_values_that_homestar_writes_in_another_way(session: Session) -> None:
     module = typed(session)
 
     def doubt(handle: Any, value: Any) -> str:
-        return doubts(handle.instruction, answered(handle.task, value).receipt, session.ops)
+        tasks = {one.run.cid: one for one in handle.workflow.tasks}
+        return doubts(handle.instruction, answered(handle.task, value).receipt, session.store, session.ops, tasks)
 
     assert "f32" in doubt(module.single(1.5), 1.5)
     assert "a link of a text" in doubt(module.join("a", "b"), LINK)
@@ -400,4 +442,6 @@ def test_values_that_homestar_writes_in_another_way(session: Session) -> None:
     assert doubt(module.small(1), None) == ""
     assert doubt(module.checked(1), [1, None]) == ""
     assert "alike" in doubt(module.checked(1), [None, None])
+    assert "answered ok or err" in doubt(module.add_one(module.checked(1)), 2)
+    assert doubt(module.add_one(module.add_one(1)), 3) == ""
     assert doubt(module.moved({"x": 1, "y": 1, "name": "n"}), {"x": 2, "y": 1.5, "name": "n"}) == ""

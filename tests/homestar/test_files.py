@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipvm_kernel.errors import Malformed
-from ipvm_kernel.homestar import database
-from ipvm_kernel.ipld import dagjson, encode
-from ipvm_kernel.model import Workflow
+from ipvm_kernel.exchange.settings import Settings
+from ipvm_kernel.homestar import capsules, database
+from ipvm_kernel.ipld import CID, dagjson, encode
+from ipvm_kernel.model import Outcome, Receipt, Workflow
 from ipvm_kernel.session import Session
 from ipvm_kernel.testing import task
 from tests.homestar.modules import typed
@@ -236,9 +237,15 @@ def test_bringing_and_giving(session: Session, tmp_path: Path) -> None:
     assert status == 0
     assert "1 receipt, 1 of them new; 0 workflows" in out
     assert "unverified" in out
+    receipt = (
+        str(handle.receipt.cid) if handle.receipt is not None else str(session.store.receipts_of(handle.cid)[0].cid)
+    )
+    assert "made elsewhere, unverified" in shell("show", receipt)[1]
     status, out, _ = shell("load", str(capsule), "--trust", "--json")
     assert (status, json.loads(out)["instruction"]["/"]) == (0, str(handle.cid))
+    assert "made elsewhere, and trusted" in shell("show", receipt)[1]
     assert [answer.how for answer in session.run(handle).wait()] == ["replayed"]
+    assert "made elsewhere, and admitted" in shell("show", receipt)[1]
 
     (tmp_path / "data").write_bytes(b"data")
     address = (tmp_path / "data").as_uri()
@@ -246,6 +253,47 @@ def test_bringing_and_giving(session: Session, tmp_path: Path) -> None:
     assert status == 0
     assert (tmp_path / "copy").read_bytes() == b"data"
     assert shell("get", "ipns://x")[0] == 1
+
+
+def test_a_receipt_is_shown_without_its_task(session: Session, tmp_path: Path) -> None:
+    """
+    A receipt whose task is nowhere is shown with what is known of it, and `why` says what is missing.
+    """
+    made = Receipt(ran=task(1).invocation.cid, out=Outcome("ok", 5), meta={"op": "\x1b[31mf"})
+    database.write(tmp_path / "homestar.db", [capsules.Stored(task(1).run.cid, made)])
+    assert shell("load", str(tmp_path / "homestar.db"))[0] == 0
+    status, out, _ = shell("show", str(made.cid))
+
+    assert status == 0
+    assert str(task(1).run.cid) in out
+    assert "\x1b" not in out
+    assert shell("receipts")[0] == 0
+    status, _, err = shell("why", str(made.cid))
+    assert status == 1
+    assert "load what it came with" in err
+    assert session.store.usage().receipts == 1
+
+
+@pytest.mark.peer("homestar", "kubo", "zig", "wasm-tools")
+def test_a_module_that_only_kubo_has(kubo: Kubo, session: Session, tmp_path: Path) -> None:
+    """
+    A workflow file of Homestar's whose module and picture are in Kubo alone runs here as it is; they are here from then on.
+    """
+    data = os.urandom(400_000)
+    link = kubo.add_file(data)
+    with Session(None) as elsewhere:
+        module = typed(elsewhere, kubo)
+        size = {"func": "size", "args": [{"/": link}]}
+        rsc = f"ipfs://{module._cid}"
+    path = tmp_path / "size.json"
+    run = {"rsc": rsc, "op": "wasm/run", "nnc": "", "input": size}
+    path.write_text(json.dumps({"tasks": [{"cause": None, "meta": {}, "prf": [], "run": run}]}))
+    session.resources._settings = Settings(kubo=f"http://127.0.0.1:{kubo.port}", seconds=20)
+    status, out, err = shell("run", str(path), "--json")
+
+    assert (status, err) == (0, "")
+    assert json.loads(out)["receipt"]["out"] == ["ok", 400_000]
+    assert session.store.read(CID(link)) == data
 
 
 @pytest.mark.parametrize("words", [["export"], ["export", "x"], ["export", "x", "y", "--homestar-db", "z"]])

@@ -67,7 +67,9 @@ def show(x: Any) -> Any:
     about = f"{found.kind} {found.cid} ({size(found.size)})"
     if isinstance(found.node, Receipt):
         instruction = session.instruction_of(found.cid)
-        about += f"\nof {session.handle(instruction).instruction.func}, instruction {instruction}"
+        about += (
+            f"\nof {printable(found.node.func, limit=80)}, instruction {instruction}{_origin(found.cid, instruction)}"
+        )
     body = "" if found.kind == "file" else dagjson.dumps(_shortened(found.value), pretty=True)
     return View(
         f"{about}\n{body}".rstrip(),
@@ -81,6 +83,18 @@ def _module(cid: CID) -> View:
     functions = [{"name": item.name, "signature": item.signature} for item in view.functions]
     about = {"cid": cid, "kind": "module", "size": view.size, "functions": functions, "way": view.way}
     return View(text.module(view), html=html.module(view), data=[about])
+
+
+def _origin(receipt: CID, instruction: CID) -> str:
+    """Say whether a receipt that was made elsewhere may be used."""
+    kept = next((one for one in default().store.receipts_of(instruction) if one.cid == receipt), None)
+    if kept is None or kept.own:
+        return ""
+    if kept.admitted:
+        return "\nmade elsewhere, and admitted: it is replayed"
+    if kept.trusted:
+        return "\nmade elsewhere, and trusted: it is used once its task shows that it means the same here"
+    return "\nmade elsewhere, unverified: it is never used"
 
 
 def _shortened(value: Any) -> Any:
