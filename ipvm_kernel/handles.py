@@ -19,6 +19,7 @@ from ipvm_kernel.errors import (
     Skipped,
     TaskFailed,
 )
+from ipvm_kernel.ipld import CID, FileBytes, Ipld, NumberList
 from ipvm_kernel.model import Promise, Receipt, Workflow
 from ipvm_kernel.notebook import current_cell
 from ipvm_kernel.printable import plural, printable, size
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipvm_kernel.engine.answers import Answer
-    from ipvm_kernel.ipld import CID, Ipld
     from ipvm_kernel.model import Branch, Instruction, Task
     from ipvm_kernel.runs import Run
 
@@ -61,8 +61,8 @@ class Home(Protocol):
     def cancel(self, instruction: CID) -> bool:
         """Stop the run that works on an instruction, if one does."""
 
-    def load(self, cid: CID) -> Ipld:
-        """Return what a link means."""
+    def load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means; the bytes of a large file may stay in it."""
 
     def keep_tasks(self, tasks: Iterable[Task]) -> None:
         """Put the blocks of some tasks in the store, so that other processes too find them by their CIDs."""
@@ -379,7 +379,7 @@ def brief(value: object) -> str:
     """Return a value in a few words."""
     if isinstance(value, bytes):
         return f"{size(len(value))} of bytes"
-    if isinstance(value, list) and len(value) > 20:
+    if isinstance(value, list | NumberList) and len(value) > 20:
         return f"[{', '.join(printable(repr(item), limit=40) for item in value[:5])}, …] ({len(value):,} items)"
     return printable(repr(value), limit=400)
 

@@ -87,6 +87,9 @@ class Worker:
             known = ", ".join(sorted(self._ops))
             return _failed("missing", f"no operation is called {task.run.op!r}; there are: {known}")
         try:
+            provide = getattr(op, "provide", None)
+            if provide is not None:
+                provide(task.run, stop)
             prepared = op.prepare(task.run, resolve(task.run.input, self._promised))
         except _Skip as reason:
             return Attempt(why_not=reason)

@@ -121,6 +121,10 @@ def _of_pieces(pieces: Iterable[Buffer]) -> Iterator[memoryview]:
                 f"Expected pieces of bytes, found {type(piece).__name__}. Give bytes or a path."
             ) from None
         while len(view):
+            if not filled and len(view) >= CHUNK_BYTES:
+                yield view[:CHUNK_BYTES]
+                view, first = view[CHUNK_BYTES:], False
+                continue
             count = min(len(view), CHUNK_BYTES - filled)
             room[filled : filled + count] = view[:count]
             filled, view = filled + count, view[count:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ipvm_kernel.ipld import NumberList
 from ipvm_kernel.picture import media, plots, values
 from ipvm_kernel.picture.scene import NOTHING
 from ipvm_kernel.picture.states import mark
@@ -165,14 +166,16 @@ def value(shown: Any, width: int = WIDTH) -> str:
         return _text(shown, width)
     if isinstance(shown, bytes | bytearray | memoryview):
         return media.about(bytes(shown))
-    if isinstance(shown, list | tuple) and len(shown) > 8:
+    if isinstance(shown, list | tuple | NumberList) and len(shown) > 8:
         found = plots.numbers_of(shown)
         if found is not None:
             return f"{clipped(str(found), 200)}\n{plots.first(shown, width)}"
     flat = values.line(shown, width)
     if len(flat) <= 60 and not flat.endswith("…"):
-        return flat if not isinstance(shown, list | tuple) or not _records(shown) else _tabled(shown, width)
-    return _tabled(shown, width) if isinstance(shown, list | tuple | dict) else flat
+        return (
+            flat if not isinstance(shown, list | tuple | NumberList) or not _records(shown) else _tabled(shown, width)
+        )
+    return _tabled(shown, width) if isinstance(shown, list | tuple | NumberList | dict) else flat
 
 
 def _records(shown: Sequence[Any]) -> bool:
@@ -221,7 +224,7 @@ def _sign(task: TaskView, ascii_only: bool) -> str:
 def _result(task: TaskView, limit: int) -> str:
     if task.error:
         return clipped(task.error, limit)
-    if isinstance(task.value, list) and len(task.value) > 8:
+    if isinstance(task.value, list | NumberList) and len(task.value) > 8:
         found = plots.numbers_of(task.value)
         if found is not None:
             return clipped(str(found), limit)

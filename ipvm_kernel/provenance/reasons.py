@@ -97,10 +97,10 @@ def _on_file(question: _Question, told: Why, found: OnFile, entries: list[Entry]
     if not found.admitted:
         told.verdict = "unverified"
         told.reasons.append(
-            "a receipt is here, but it came from elsewhere and was not admitted: it is shown, never used"
-            if not found.trusted
-            else "a receipt from elsewhere is here and you trust where it was made: it is used once the task is met again, "
-            "if it means the same here"
+            "a receipt is here, and its origin is trusted, but nobody has said yet that it means the same here: that is looked at "
+            "when the task is asked for"
+            if found.trusted
+            else "a receipt is here, but it came from elsewhere and was not admitted: it is shown, never used"
         )
         return
     if found.receipt is None:

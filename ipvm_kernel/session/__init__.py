@@ -8,6 +8,7 @@ from ipvm_kernel.callables import Each, Function, Handles, Module, bytes_of, gat
 from ipvm_kernel.engine.answers import Answer, State
 from ipvm_kernel.engine.planner import Plan
 from ipvm_kernel.handles import File, Handle, Promised, lineage
+from ipvm_kernel.model.workflow import read_file
 from ipvm_kernel.provenance import Diff, Difference, Graph, Inputs, Place, RunDiff, Step, Uses, Why, shown, when
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
@@ -59,6 +60,7 @@ __all__ = [
     "lineage",
     "load",
     "plugins",
+    "read_file",
     "set_default",
     "shown",
     "when",

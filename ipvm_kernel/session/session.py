@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,21 +12,23 @@ from ipvm_kernel import plugins
 from ipvm_kernel.callables import Module, handles_in, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
-from ipvm_kernel.errors import IpvmError, NotFound
+from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.handles import File, Handle, lineage
-from ipvm_kernel.ipld import CID, Block, Ipld, encode
+from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session import asking, building, looking
 from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
-from ipvm_kernel.session.sources import module_bytes
+from ipvm_kernel.session.sources import file_bytes, module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
+from ipvm_kernel.wasm.named import Named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -70,7 +71,9 @@ class Session:
         self.store: Store = store
         self.library = Library(code)
         self.limits = limits or Limits()
-        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains")))
+        self.resources = Resources(self.store)
+        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
+        self.named = Named()
         self._runner = Runner(self.store, self.ops, self.limits, executor)
 
     @property
@@ -107,15 +110,15 @@ class Session:
         """Return the functions of a Wasm module.
 
         Args:
-            source: A path, the bytes, a CID or an `ipfs://` address; a component, a core module, or WAT text.
+            source: A path, the bytes, a CID or an address; a component, a core module, or WAT text.
             name: What to call it in messages.
 
         Raises:
             BadModule: It is not Wasm that ipvm can run; the message says why.
-            NotFound: No such file, or the CID is not in the store.
+            NotFound: No such file, or nobody has what the CID or address names.
         """
-        cid, data = module_bytes(source)
-        interface = self.library.interface(cid, lambda wanted: data if data is not None else self.store.read(wanted))
+        cid, data = module_bytes(source, self.resources)
+        interface = self.library.interface(cid, lambda named: data if data is not None else self.resources.read(named))
         label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
         if data is not None:
             self.store.put_file(data, "module")
@@ -158,20 +161,14 @@ class Session:
         self.store.file(Filing(task, receipt, None, entry))
 
     def file(self, path: str | os.PathLike[str]) -> File:
-        """Return a link to a file's bytes, hashed now.
+        """Return a link to a file's bytes, hashed now; of an address (`ipfs://`, `https:`, `file:`), fetched now.
 
         Raises:
-            NotFound: There is no such file, or it cannot be read.
+            NotFound: There is no such file, or it cannot be read or fetched.
         """
-        target = Path(path).expanduser()
-        try:
-            if not stat.S_ISREG(target.stat().st_mode):
-                raise NotFound(f"{target} is no regular file, and only files can be links to bytes")
-            cid = self.store.put_file(target, "input")
-        except OSError as error:
-            raise NotFound(f"no file at {target}: {error.strerror}. The working directory is {Path.cwd()}") from None
-        self._runner.places.call(cid, str(target))
-        return File(cid, target.name, self.store.size(cid))
+        cid, name = file_bytes(path, self.store, self.resources)
+        self._runner.places.call(cid, str(path))
+        return File(cid, name, self.store.size(cid))
 
     def put(self, value: Any) -> File:
         """Return a link to a value: bytes as a file, anything else as a dag-cbor block.
@@ -202,7 +199,7 @@ class Session:
             return op.signature(run) if isinstance(op, WasmRun) else None
         return None
 
-    def keep(self, data: bytes) -> CID:
+    def keep(self, data: bytes | memoryview) -> CID:
         """Keep an argument's bytes and return their CID."""
         return self.store.put_file(data, "input")
 
@@ -306,11 +303,9 @@ class Session:
         op = self.ops.get(instruction.op)
         return op is not None and bool(op.fallible(instruction))
 
-    def load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
-        if cid.codec in {"raw", "dag-pb"}:
-            return self.store.read(cid)
-        return self.store.get(cid).value()
+    def load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
+        return self.resources.open(cid) if cid.codec in {"raw", "dag-pb"} else self.store.get(cid).value()
 
     def answered(self, instruction: CID) -> Answer | None:
         """Return the answer of an instruction that this session has met, or None. Nothing runs."""

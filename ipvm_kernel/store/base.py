@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 import msgspec
 
 from ipvm_kernel.errors import NotFound
-from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.model import Receipt, Task
 from ipvm_kernel.store.lineage import EDGES, CellRecord, Edge, edges_of
 
@@ -232,11 +232,17 @@ class Store(Protocol):
     def get(self, cid: CID) -> Block:
         """Return a block, checked. Raises NotFound or StoreDamaged."""
 
-    def put_file(self, source: bytes | Path, role: Role) -> CID:
-        """Keep bytes, or the bytes of a file, and return the CID that `ipfs add --cid-version=1` gives them."""
+    def put_file(self, source: bytes | memoryview | Path, role: Role) -> CID:
+        """Keep bytes, or the bytes of a file, and return the CID that `ipfs add --cid-version=1` gives them.
+
+        A view is of bytes, and good until this returns.
+        """
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file or raw block, checked. Raises NotFound or StoreDamaged."""
+
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file as `read` does or, where they are many, the file to read them from."""
 
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has, or None if it is not here."""

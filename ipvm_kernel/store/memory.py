@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.store.base import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged, not_here
 from ipvm_kernel.store.lineage import EDGES, closure
@@ -56,8 +56,10 @@ class MemoryStore:
             return Block(cid, self._files[cid])
         raise not_here(cid, "this session's memory")
 
-    def put_file(self, source: bytes | Path, role: Role) -> CID:  # noqa: ARG002 - nothing is ever dropped here
+    def put_file(self, source: bytes | memoryview | Path, role: Role) -> CID:  # noqa: ARG002 - nothing is ever dropped here
         """Keep bytes, or the bytes of a file."""
+        if isinstance(source, memoryview):
+            source = bytes(source)  # first, for whoever holds the memory may change it
         data = source if isinstance(source, bytes) else source.read_bytes()
         cid = file_cid(data)
         self._files.setdefault(cid, data)
@@ -67,6 +69,10 @@ class MemoryStore:
         """Return the bytes of a file or raw block."""
         data = self._files.get(cid)
         return data if data is not None else self.get(cid).data
+
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file or raw block."""
+        return self.read(cid)
 
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has."""

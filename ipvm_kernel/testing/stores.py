@@ -105,6 +105,35 @@ class StoreContract(JournalContract, LineageContract, ReceivedContract):
         assert store.size(cid) == size
         assert list(store.cids()) == [cid]
 
+    @pytest.mark.parametrize("size", [*SIZES, 3_000_000])
+    def test_files_out_of_memory(self, store: Store, size: int) -> None:
+        """A view of memory is kept as its bytes are; what becomes of that memory later changes nothing."""
+        room = bytearray(i % 251 for i in range(size))
+        data = bytes(room)
+
+        cid = store.put_file(memoryview(room), "input")
+        room[:] = bytes(size)
+        found = store.open(cid)
+
+        assert cid == file_cid(data)
+        assert store.read(cid) == data
+        assert len(found) == size
+        assert (found if isinstance(found, bytes) else found.read()) == data
+        with pytest.raises(NotFound):
+            store.open(Block.raw(b"nowhere").cid)
+
+    def test_a_large_file_goes_straight_to_its_place(self, store: Store) -> None:
+        """A large file is read into memory that is there already, at its name's last as at its first use."""
+        data = bytes(i % 249 for i in range(2_500_000))
+        found = store.open(store.put_file(data, "value"))
+        if isinstance(found, bytes):
+            pytest.skip("this store gives out bytes")
+        room = bytearray(len(data))
+
+        found.into(memoryview(room))
+
+        assert room == data
+
     @pytest.mark.parametrize("size", SIZES)
     def test_files_of_the_user(self, store: Store, tmp_path: Path, size: int) -> None:
         """A file that is given by its path is kept: changing or removing it later changes nothing."""

@@ -15,7 +15,7 @@ from ipvm_kernel.printable import plural, printable, seconds, size
 from ipvm_kernel.session import shown, when
 
 if TYPE_CHECKING:
-    from ipvm_kernel import Session
+    from ipvm_kernel import Handle, Session
     from ipvm_kernel.session import OnFile
 
 _READ: Final = 32_000_000  # bytes of what is read to be shown
@@ -118,10 +118,13 @@ def _facts(session: Session, cid: CID, node: Any, root: Branch, data: dict[str, 
             root.facts.append(("instruction", f"not here: the invocation {node.ran} is missing"))
             root.facts.append(("state", "unverified: nothing says what it answers"))
         return
-    handle = session.handle(instruction)
+    handle = _handle(session, instruction)
     known = session.store.receipts_of(instruction)
-    func, signature = handle.instruction.func, handle.signature
-    root.facts.append(("function", f"{func}: {signature}" if signature is not None else func))
+    if handle is not None:
+        func, signature = handle.instruction.func, handle.signature
+        root.facts.append(("function", f"{func}: {signature}" if signature is not None else func))
+    elif isinstance(node, Receipt):
+        root.facts.append(("function", f"{node.func}, as it says: its task is not here"))
     root.facts.append(("instruction", str(instruction)))
     root.state, state = _state(next((one for one in known if one.cid == cid), known[0] if known else None))
     root.facts += [("state", state), ("attested by", "nobody yet")]
@@ -131,7 +134,9 @@ def _facts(session: Session, cid: CID, node: Any, root: Branch, data: dict[str, 
     root.facts += _history(session, instruction)
     if isinstance(node, Receipt) and node.ok:
         value = Branch(title="value", value=node.value)
-        if isinstance(node.value, CID):
+        if handle is None:
+            value.value = node.value
+        elif isinstance(node.value, CID):
             value.value = NOTHING
             value.children = _children(session, node.value, (cid,), [_BLOCKS])
         else:
@@ -142,13 +147,22 @@ def _facts(session: Session, cid: CID, node: Any, root: Branch, data: dict[str, 
         root.children.append(value)
 
 
+def _handle(session: Session, instruction: CID) -> Handle | None:
+    try:
+        return session.handle(instruction)
+    except IpvmError:
+        return None
+
+
 def _state(found: OnFile | None) -> tuple[str, str]:
     """Return the state of a receipt, and what that means in words."""
     if found is None:
         return "pending", "no receipt is on file"
+    if not found.admitted and found.trusted:
+        return "unverified", "made elsewhere, and trusted: it is used once its task shows that it means the same here"
     if not found.admitted:
-        return "unverified", "unverified: it came from elsewhere and was not admitted; it is shown, never used"
-    state = "verified: made here" if found.own else "admitted by you: made elsewhere"
+        return "unverified", "made elsewhere, unverified: it is never used"
+    state = "verified: made here" if found.own else "made elsewhere, and admitted: it is replayed"
     if not found.here:
         return "replayed", f"{state}; its value was dropped to make room"
     receipt = found.receipt

@@ -14,7 +14,7 @@ from ipvm import display as pictures
 from ipvm import footer
 from ipvm.views import View, table, table_html
 from ipvm_kernel.notebook import begin_capture, end_capture
-from ipvm_kernel.printable import plural, seconds
+from ipvm_kernel.printable import plural, printable, seconds, size
 from ipvm_kernel.session import Handle, Limits, bytes_of, default, plugins
 
 if TYPE_CHECKING:
@@ -137,6 +137,9 @@ def _progress(run: Run, began: float, ident: str | None) -> str:
     progress = run.progress
     counts = ", ".join(f"{count:,} {state}" for state, count in progress.counts.items())
     line = f"{progress.ended:,} of {plural(progress.total, 'task')} in {seconds(time.monotonic() - began)}: {counts}"
+    fetched = [f"{printable(told.name, limit=70)} ({size(told.done)})" for told in default().resources.fetching[:3]]
+    if fetched:
+        line += f"; fetching {', '.join(fetched)}"
     bundle = {"text/plain": line}
     if ident is None:
         handle = display(bundle, raw=True, display_id=True)

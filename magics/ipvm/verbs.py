@@ -47,17 +47,19 @@ class Verb:
         where: The module of `ipvm.commands` that has its function.
         summary: One sentence on what it does.
         arguments: What it takes, besides `--json`.
+        streams: True if its module has a function `stream` besides, of the same arguments, for `--json`.
     """
 
     name: str
     where: str
     summary: str
     arguments: tuple[Argument, ...] = ()
+    streams: bool = False
 
-    def function(self) -> Callable[..., Any]:
-        """Return the function behind the verb."""
+    def function(self, *, stream: bool = False) -> Callable[..., Any]:
+        """Return the function behind the verb, or the one that gives its lines one by one."""
         module = importlib.import_module(f"ipvm.commands.{self.where}")
-        found: Callable[..., Any] = getattr(module, self.name)
+        found: Callable[..., Any] = getattr(module, "stream" if stream else self.name)
         return found
 
     def parser(self, program: str = "ipvm") -> argparse.ArgumentParser:
@@ -93,7 +95,8 @@ VERBS: Final[dict[str, Verb]] = {
         Verb("run", "running", "Run a workflow file, replaying what has a receipt.", (
             Argument(("what",), "a workflow file, or a name", {"metavar": "FILE"}, thing=True),
             Argument(("--rerun",), "run every task, and compare with the receipts on file", {"action": "store_true"}),
-        )),
+            Argument(("-n", "--name"), "what to call it (the name in the file, or its CID)", {"default": ""}),
+        ), streams=True),
         Verb("cid", "looking", "Print the CIDs of a workflow file or any file.", (
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
         )),
@@ -128,6 +131,10 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("name",), "the name of the pin (the CID's short form)", {"nargs": "?", "default": ""}),
         )),
         Verb("unpin", "keeping", "Take a pin away.", (Argument(("name",), "the name of the pin"),)),
+        Verb("get", "exchanging", "Fetch what a CID or an address names, check it, and keep it.", (
+            Argument(("what",), "a CID, ipfs://, https: or file:", {"metavar": "ADDRESS"}),
+            Argument(("file",), "where to write it, too", {"nargs": "?", "default": None, "metavar": "FILE"}),
+        )),
         Verb("load", "exchanging", "Bring in a file: a database of Homestar's, a capsule, or a workflow.", (
             Argument(("file",), "its path", {"metavar": "FILE"}),
             Argument(("--trust",), "its receipts may be replayed, where they mean the same here", {"action": "store_true"}),
@@ -192,4 +199,4 @@ def perform(words: list[str], *, names: dict[str, Any] | None = None, program: s
         given = parsed.get(argument.key)
         if argument.thing and names and isinstance(given, str) and given in names:
             parsed[argument.key] = names[given]
-    return verb.function()(**parsed), as_json
+    return verb.function(stream=as_json and verb.streams)(**parsed), as_json

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import interrupts, lineage, memory, replays, runs, starts, transfers
+from tests.benchmarks import bulk, homestar, interrupts, lineage, memory, replays, runs, starts, transfers
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -15,10 +15,12 @@ BENCHMARKS = [
     *replays.BENCHMARKS,
     *runs.BENCHMARKS,
     *transfers.BENCHMARKS,
+    *bulk.BENCHMARKS,
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
     *lineage.BENCHMARKS,
+    *homestar.BENCHMARKS,
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm import scenes
-from ipvm.commands.things import cid_of, thing_of
+from ipvm.commands.things import cid_of, thing_of, told_on_terminal
 from ipvm.views import View
 from ipvm_kernel import Workflow
 from ipvm_kernel.errors import BadInput
@@ -19,6 +19,28 @@ if TYPE_CHECKING:
     from ipvm_kernel import Session
 
 
+def get(what: str, file: str | Path | None = None) -> View:
+    """Fetch what a CID or an address names, check it against its CID, and keep it.
+
+    What is on file is not fetched; what an `https:` address gives is fetched again, and must be what it was.
+
+    Args:
+        what: A CID, an `ipfs://`, `https:` or `file:` address, or the URL of a gateway.
+        file: Where to write it, too.
+    """
+    session = default()
+    with told_on_terminal():
+        cid = session.resources.check(what)
+    count = session.store.size(cid) or 0
+    text = f"{cid}, {size(count)}"
+    if file is not None:
+        target = Path(file).expanduser()
+        content = session.load(cid)
+        target.write_bytes(content if isinstance(content, bytes) else session.store.get(cid).data)
+        text += f", written to {target}"
+    return View(text, data=[{"address": what, "cid": cid, "bytes": count}])
+
+
 def load(file: str | Path, *, trust: bool = False) -> View:
     """Bring in a file: a database of Homestar's, a capsule of a receipt, or a workflow.
 
@@ -27,10 +49,7 @@ def load(file: str | Path, *, trust: bool = False) -> View:
         trust: Its receipts may be replayed.
     """
     loaded = bring(default(), Path(file).expanduser(), trust=trust)
-    data: list[Any] = [
-        {"instruction": stored.instruction, "receipt": stored.receipt.to_ipld(), "receipt_cid": stored.receipt.cid}
-        for stored in loaded.receipts
-    ]
+    data: list[Any] = [{"instruction": named.instruction, "receipt_cid": named.receipt} for named in loaded.receipts]
     data += [{"workflow": cid} for cid in loaded.workflows]
     data += [{"refused": line} for line in loaded.refused]
     return View(loaded.summary(), data=data, failed=bool(loaded.refused))
