@@ -74,18 +74,19 @@ def handle(view: HandleView, width: int = WIDTH, *, ascii_only: bool = False) ->
     """Return a handle: its value, its error, or what is still to be done for it."""
     task = view.task
     name = f"{clipped(task.func, 60)} {task.short}"
+    stale = [clipped(line, 400) for line in view.stale[:5]]
     if not task.receipt:
         shown = (
             [workflow(view.scene, width, ascii_only=ascii_only)]
             if view.scene is not None and view.scene.total > 1
             else []
         )
-        return _out([f"<{name}: {clipped(view.note, 200)}>", *shown], ascii_only=ascii_only)
+        return _out([f"<{name}: {clipped(view.note, 200)}>", *shown, *stale], ascii_only=ascii_only)
     if task.error:
         said = f"{clipped(task.called, 20)}: {clipped(task.error, 400)}"
     else:
         said = size(view.length) if view.length is not None else value(task.value, width)
-    return _out([f"{name}:\n{said}" if "\n" in said else f"<{name}: {said}>"], ascii_only=ascii_only)
+    return _out([f"{name}:\n{said}" if "\n" in said else f"<{name}: {said}>", *stale], ascii_only=ascii_only)
 
 
 def handles(view: ListView, width: int = WIDTH, *, ascii_only: bool = False) -> str:

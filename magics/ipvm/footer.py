@@ -9,6 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from ipvm import stale
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
@@ -35,6 +37,8 @@ class Footer:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
+        self._names = stale.Names(shell.user_ns)
+        stale.watch(self._names)
 
     def before(self, info: ExecutionInfo) -> None:
         """Note which cell is about to run, and forget what happened between cells."""
@@ -57,17 +61,20 @@ class Footer:
 
         notebook.end_capture()
         notebook.set_cell(None)
+        stale.watch(None)
 
     def after(self, result: ExecutionResult) -> None:  # noqa: ARG002 - what it gave is not our business
         """Say what ipvm did in the cell."""
         from ipvm_kernel import notebook
 
         notebook.end_capture()
+        news = self._names.news()
+        self._names.note()
         session = _session()
         if session is None:
             return
         tally = session.take_tally()
-        lines = [*session.take_notices(), *_logs(session, tally)]
+        lines = [*session.take_notices(), *_logs(session, tally), *news]
         if tally.counts and not tally.told:
             lines.append(tally.summary())
         if not lines:

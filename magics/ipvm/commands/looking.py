@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ipvm import inspecting, scenes
+from ipvm import inspecting, scenes, stale
 from ipvm.commands.things import cid_of
 from ipvm.views import View, brief, table, table_html
 from ipvm_kernel import CID, Workflow
@@ -147,14 +147,35 @@ def status() -> View:
     ]
     runs = session.store.runs(limit=5)
     rows = [
-        [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)), run.name or "-", f"[{run.count}]" if run.count else "-",
+        [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)), printable(run.name, limit=60) or "-", f"[{run.count}]" if run.count else "-",
          run.workflow.short if run.workflow is not None else "-"]
         for run in runs
     ]  # fmt: skip
     last = "\n" + table(rows, ["run", "name", "cell", "workflow"]) if rows else ""
     text = (
-        f"store {usage.where}: {usage.receipts:,} receipts, {size(usage.total_bytes)}\n"
+        f"store {printable(usage.where, limit=1000)}: {usage.receipts:,} receipts, {size(usage.total_bytes)}\n"
         f"limits: {', '.join(filter(None, asked)) or 'none but what a task asks for'}\n"
         f"workers: {session.workers}{last}"
     )
-    return View(text, data=[{"store": usage.where, "receipts": usage.receipts, "bytes": usage.total_bytes}])
+    data: dict[str, Any] = {"store": usage.where, "receipts": usage.receipts, "bytes": usage.total_bytes}
+    names = stale.current()
+    old = names.all() if names is not None else {}
+    if old:
+        lines = [
+            [printable(name, limit=40), one.name, str(one.was), str(one.now)]
+            for name, (_, why) in old.items()
+            for one in why
+        ]
+        text += "\nmade from a different input:\n" + table(lines, ["handle", "input", "was", "is now"])
+        data["stale"] = [
+            {
+                "name": printable(name, limit=200),
+                "instruction": handle.cid,
+                "input": one.name,
+                "was": one.was,
+                "now": one.now,
+            }
+            for name, (handle, why) in old.items()
+            for one in why
+        ]
+    return View(text, data=[data])
