@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LITERALS: Final = 12  # literals of one task that are shown
 _ROWS: Final = 60
+HOW: Final = {"computed": "made", "shared": "shared with an equal task", "failed": "failed", "loaded": "brought here"}
+"""How a line of the journal came to be, in words."""
 _CALLED: Final = {
     "error": "error of",
     "*": "outcome of",
@@ -78,7 +80,7 @@ def _branch(step: Step, role: str, state: str) -> Branch:
         notes.append("its instruction is not here")
     if step.entry is not None:
         took = f" in {seconds(step.entry.seconds)}" if step.entry.seconds else ""
-        notes = [f"{'shared' if step.entry.how == 'shared' else step.entry.how} {when(step.entry.at)}{took}"]
+        notes = [f"{HOW[step.entry.how]} {when(step.entry.at)}{took}"]
     branch.note = ", ".join(notes)
     branch.facts = [(name, shown(value)) for name, value in step.literals[:_LITERALS]]
     left = len(step.literals) - _LITERALS

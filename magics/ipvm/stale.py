@@ -64,7 +64,7 @@ class Names:
         if handles is None or callables is None:
             return
         for name, value in list(self._scope.items()):
-            if name.startswith("_"):
+            if name.startswith("_") or not name.isidentifier():
                 continue  # a name of IPython's, such as _12
             kind = type(value)
             if kind is handles.Handle or kind is handles.File:
