@@ -371,7 +371,8 @@ def shown(value: Ipld, limit: int = _SHOWN) -> str:
         case bytes() if len(value) > 16:
             return f"{size(len(value))} of bytes, beginning {value[:8].hex(' ')}"
         case str():
-            return printable(dagjson.dumps(value[: 2 * limit]), limit=limit)
+            said = printable(dagjson.dumps(value[:limit]), limit=8 * limit)
+            return said if len(value) <= limit else f'{said[:-1]}…" ({len(value):,} characters)'
         case list() | dict() if len(value) > 20:
             return f"{len(value):,} items"
         case list() | dict():

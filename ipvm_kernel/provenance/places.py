@@ -51,12 +51,16 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         found = printable(next(iter(calls or lines), "").strip()[:_LINE], limit=_LINE)
         return found if len(found) < _LINE else f"{found[: _LINE - 1]}…"
 
+    @property
+    def short(self) -> str:
+        """The cell and its notebook, safe to show."""
+        count = f"cell [{self.count}]" if self.count else "a cell"
+        return count + (f" of {printable(self.file, limit=120)}" if self.notebook else "")
+
     def told(self, func: str = "") -> str:
         """Return the cell in a few words, safe to show: its count, its notebook, and the line that calls a function."""
-        count = f"cell [{self.count}]" if self.count else "a cell"
-        notebook = f" of {printable(self.file, limit=120)}" if self.notebook else ""
         line = self.line(func)
-        return f"{count}{notebook}" + (f" `{line}`" if line else "")
+        return self.short + (f" `{line}`" if line else "")
 
     def data(self) -> dict[str, Ipld]:
         """Return the cell as an IPLD value."""

@@ -45,7 +45,7 @@ class Footer:
         from ipvm_kernel import notebook
 
         notebook.end_capture()
-        count = self._shell.execution_count if info.store_history else 0
+        count = self._count() if info.store_history else 0
         notebook.set_cell(
             notebook.Cell.of(
                 info.raw_cell or "", ident=info.cell_id, count=count, notebook=os.environ.get("JPY_SESSION_NAME", "")
@@ -54,6 +54,12 @@ class Footer:
         session = _session()
         if session is not None:
             session.take_tally()
+
+    def _count(self) -> int:
+        """Return the number of the cell that is about to run. Some versions of IPython have counted it already."""
+        counted: int = self._shell.execution_count
+        stored = len(self._shell.history_manager.input_hist_raw) if self._shell.history_manager is not None else 0
+        return stored if stored in {counted, counted - 1} else counted
 
     def forget(self) -> None:
         """Say that no cell is running: nobody will say so any more."""

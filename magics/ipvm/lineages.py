@@ -133,7 +133,7 @@ def inputs_table(found: Inputs) -> tuple[str, str]:
     for one in found.found[:_ROWS]:
         if one.kind == "literal":
             func, name = one.where
-            place = _place(one.place, func) if one.place is not None else ""
+            place = one.place.short if one.place is not None else ""
             rows.append(["literal", f"{func}: {name}", shown(one.value), place])
         else:
             about = size(one.size) if one.size is not None else "not here"

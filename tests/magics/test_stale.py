@@ -89,3 +89,16 @@ def test_a_file_that_changed(notebook: Notebook, tmp_path: Path) -> None:
     ((name, (_, why)),) = names.all().items()
     assert (name, why[0].name, why[0].was) == ("handle", "demo", old)
     assert isinstance(why[0].now, CID)
+
+
+def test_a_cell_is_known_by_the_number_that_stands_beside_it(notebook: Notebook) -> None:
+    """
+    What declared a task is remembered with the number that the notebook shows, in every version of IPython.
+    """
+    notebook.run("1")
+    notebook.run("crop = demo.add(1, 2)\nnumber = get_ipython().history_manager.input_hist_raw")
+    counted = len(notebook.shell.history_manager.input_hist_raw) - 1  # type: ignore[union-attr]
+    notebook.run("crop.result()")
+
+    assert notebook.shell.user_ns["crop"].cell.count == counted
+    assert notebook.shell.user_ns["crop"].cell.count == notebook.shell.execution_count - 2
