@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipvm.views import View
+    from ipvm_kernel.ipld import Ipld
+    from ipvm_kernel.model import Task
     from ipvm_kernel.session import Session
 
 _EVERY: list[Any] = [pytest.param(said, id=str(n)) for n, said in enumerate(HOSTILE)]
@@ -46,7 +48,8 @@ def full(session: Session, said: str) -> dict[str, Any]:
     workflow_run.workflow = store.put(workflow.block)
     run = store.begin(workflow_run)
     receipts = []
-    for one, value in ((crop, clean), (grey, {clean: [photo, clean]})):
+    values: list[tuple[Task, Ipld]] = [(crop, clean), (grey, {clean: [photo, clean]})]
+    for one, value in values:
         made = filing(one, value, run=run)
         made.entry.engine, made.entry.log, made.entry.declared = said, said, 9
         store.file(made)
