@@ -177,7 +177,7 @@ def _history(session: Session, instruction: CID) -> list[tuple[str, str]]:
         took = f" in {seconds(entry.seconds)}" if entry.seconds else ""
         engine = f" by {printable(entry.engine, limit=80)}" if entry.engine else ""
         fuel = f", fuel {entry.fuel:,}" if entry.fuel else ""
-        facts.append(("made", f"{lineages.HOW[entry.how]} {when(entry.at)}{took}{engine}{fuel}"))
+        facts.append(("journal", f"{lineages.HOW[entry.how]} {when(entry.at)}{took}{engine}{fuel}"))
     lines = session.store.journal(instruction=instruction, limit=50)
     flows = [flow for line in lines if line.run is not None for flow in _flow(session, line.run)]
     return facts + [("workflow", flow) for flow in list(dict.fromkeys(flows))[:_WORKFLOWS]]

@@ -242,7 +242,7 @@ class Told:
 def diff_told(found: Diff) -> Told:
     """Return how two tasks differ."""
     head = f"A: {printable(found.funcs[0], limit=80)} {found.a.short}\nB: {printable(found.funcs[1], limit=80)} {found.b.short}"
-    groups = [("in", found.inputs), ("out", found.outs), ("aside", found.asides)]
+    groups = [("input", found.inputs), ("output", found.outs), ("aside", found.asides)]
     rows = [[f"{group}: {one.what}", one.a or "-", one.b or "-"] for group, some in groups for one in some]
     notes = [f"it lies deeper: {one.place}" for one in found.inputs[:1] if one.through]
     if found.a == found.b:

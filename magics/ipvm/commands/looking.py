@@ -151,31 +151,25 @@ def status() -> View:
          run.workflow.short if run.workflow is not None else "-"]
         for run in runs
     ]  # fmt: skip
-    last = "\n" + table(rows, ["run", "name", "cell", "workflow"]) if rows else ""
-    text = (
+    heads = ["run", "name", "cell", "workflow"]
+    about = (
         f"store {printable(usage.where, limit=1000)}: {usage.receipts:,} receipts, {size(usage.total_bytes)}\n"
         f"limits: {', '.join(filter(None, asked)) or 'none but what a task asks for'}\n"
-        f"workers: {session.workers}{last}"
+        f"workers: {session.workers}"
     )
+    told = about + ("\n" + table(rows, heads) if rows else "")
+    shown = View(about).html + (table_html(rows, heads) if rows else "")
     data: dict[str, Any] = {"store": usage.where, "receipts": usage.receipts, "bytes": usage.total_bytes}
     names = stale.current()
     old = names.all() if names is not None else {}
     if old:
-        lines = [
-            [printable(name, limit=40), one.name, str(one.was), str(one.now)]
-            for name, (_, why) in old.items()
-            for one in why
-        ]
-        text += "\nmade from a different input:\n" + table(lines, ["handle", "input", "was", "is now"])
+        lines = [[name, one.name, str(one.was), str(one.now)] for name, (_, why) in old.items() for one in why]
+        heads = ["made from a different input", "input", "was", "is now"]
+        told += "\n" + table(lines, heads)
+        shown += table_html(lines, heads)
         data["stale"] = [
-            {
-                "name": printable(name, limit=200),
-                "instruction": handle.cid,
-                "input": one.name,
-                "was": one.was,
-                "now": one.now,
-            }
+            {"name": name, "instruction": handle.cid, "input": one.name, "was": one.was, "now": one.now}
             for name, (handle, why) in old.items()
             for one in why
         ]
-    return View(text, data=[data])
+    return View(told, html=shown, data=[data])
