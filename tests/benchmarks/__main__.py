@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bulk, interrupts, memory, replays, runs, starts, transfers
+from tests.benchmarks import bulk, interrupts, memory, notifications, replays, runs, starts, transfers
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -19,6 +19,7 @@ BENCHMARKS = [
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
+    *notifications.BENCHMARKS,
 ]
 
 
