@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bulk, homestar, interrupts, memory, replays, runs, starts, transfers
+from tests.benchmarks import bulk, homestar, interrupts, memory, notifications, replays, runs, starts, transfers
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -20,6 +20,7 @@ BENCHMARKS = [
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
     *homestar.BENCHMARKS,
+    *notifications.BENCHMARKS,
 ]
 
 
