@@ -134,6 +134,13 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("file",), "the capsule", {"nargs": "?", "default": None, "metavar": "FILE"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
         )),
+        Verb("node", "nodes", "Start, stop, ping or ask the node that serves Homestar's JSON-RPC from this store.", (
+            Argument(("action",), "start, stop, ping or info", {"choices": ["start", "stop", "ping", "info"]}),
+            Argument(("--port",), "the first port that is tried (1337); 0 takes any", {"type": int, "metavar": "N"}),
+            Argument(("--settings",), "a TOML file", {"metavar": "FILE"}),
+            Argument(("--without-token",), "serve clients of this machine that know no token", {"action": "store_true"}),
+            Argument(("--foreground",), "serve here, until stopped", {"action": "store_true"}),
+        )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
         Verb("plugins", "installing", "List operations, executors, stores and toolchains."),
         Verb("demo", "installing", "Write the notebooks, their modules and data to a folder.", (
