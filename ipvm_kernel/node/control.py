@@ -68,7 +68,7 @@ def start(home: Path, options: Sequence[str] = ()) -> Word:
     raise IpvmError(f"the node did not begin within {_STARTS_WITHIN:g} s; see {place.log}")
 
 
-def ask(home: Path, method: str) -> Any:
+def ask(home: Path, method: str, *params: str) -> Any:
     """Return what the node answers to a method.
 
     Raises:
@@ -77,7 +77,7 @@ def ask(home: Path, method: str) -> Any:
     """
     place = Place(home)
     there = place.find()
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method})
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
     headers = {"Authorization": f"Bearer {place.token()}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(there.host, there.port, timeout=_ANSWERS_WITHIN)
     try:
@@ -94,6 +94,11 @@ def ask(home: Path, method: str) -> Any:
     if "error" in told:
         raise IpvmError(f"the node refused {method}: {printable(str(told['error'].get('message')), limit=300)}")
     return told["result"]
+
+
+def lives(home: Path) -> bool:
+    """Return True if a node runs on this store."""
+    return Place(home).alive()
 
 
 def ping(home: Path) -> tuple[Word, float]:

@@ -53,6 +53,14 @@ _METHODS: Final[tuple[tuple[str, str, dict[str, Any], dict[str, Any]], ...]] = (
     ),
     ("subscribe_network_events", "Hear of peers, and of receipts that come and go", {}, _ID),
     ("unsubscribe_network_events", "Hear no more of them", {"id": _ID}, _BOOLEAN),
+    ("connect_peer", "Call a peer, by its multiaddr; needs the node's token", {"address": {"type": "string"}}, _OBJECT),
+    (
+        "publish_receipts",
+        "Send receipts of a workflow or task to the peers; needs the node's token",
+        {"cid": _ID},
+        _OBJECT,
+    ),
+    ("find_receipt", "Ask the peers for a receipt; needs the node's token", {"instruction": _ID}, {"type": "array"}),
     ("stop", "Stop the node; needs its token", {}, _BOOLEAN),
 )
 

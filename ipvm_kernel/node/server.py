@@ -91,9 +91,13 @@ class Server:
     def serve(self) -> None:
         """Serve until `stop` is called or the process is told to end. Receipts of what runs then are kept."""
         try:
+            self._join()
             self._uvicorn.run(sockets=self._sockets)
         finally:
             self._end()
+
+    def _join(self) -> None:
+        self.service.peers.join(self._settings.network.libp2p, self.service.network_event)
 
     def stop(self) -> None:
         """Ask the server to end. Any thread."""
@@ -101,10 +105,12 @@ class Server:
 
     def _end(self) -> None:
         self.service.work.close(self._settings.shutdown_timeout)
+        self.service.peers.leave()
         for one in self._sockets:
             one.close()
 
     def __enter__(self) -> Self:
+        self._join()
         self._thread = threading.Thread(target=self._run_in_thread, name="ipvm-node", daemon=True)
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():

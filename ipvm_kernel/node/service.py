@@ -7,14 +7,16 @@ import importlib.metadata
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.ipld import Limits
 from ipvm_kernel.ipld.limits import DEPTH
 from ipvm_kernel.node import jsonrpc, openrpc
 from ipvm_kernel.node.counts import Counts
 from ipvm_kernel.node.jsonrpc import DENIED, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Request, RpcError
 from ipvm_kernel.node.metrics import Metrics
+from ipvm_kernel.node.peers import Peers
 from ipvm_kernel.node.work import Work, asked
 from ipvm_kernel.printable import printable
 
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from ipvm_kernel.ipld import Ipld
     from ipvm_kernel.node.outbox import Outbox
     from ipvm_kernel.node.settings import Settings
-    from ipvm_kernel.session import Session
+    from ipvm_kernel.runs import Run
+    from ipvm_kernel.session import Answer, Session
+
+_T = TypeVar("_T")
 
 _RUN: Final = "subscribe_run_workflow"
 _NETWORK: Final = "subscribe_network_events"
@@ -61,7 +66,8 @@ class Service:
         self.counts = Counts()
         self.settings = settings
         self.addresses: list[str] = []
-        self.work = Work(session, web.max_runs, self.counts)
+        self.peers = Peers(session, self.counts)
+        self.work = Work(session, web.max_runs, self.counts, self._made)
         self.clients: set[Client] = set()
         self.version = importlib.metadata.version("ipvm")
         self._session = session
@@ -84,6 +90,9 @@ class Service:
             "cancel_workflow": self._cancel,
             _NETWORK: self._network,
             f"un{_NETWORK}": self._unsubscribe,
+            "connect_peer": self._connect_peer,
+            "publish_receipts": self._publish,
+            "find_receipt": self._find,
             "stop": self._end,
         }
 
@@ -176,8 +185,7 @@ class Service:
         """Return who this node is: Homestar's fields, and under `ipvm` what it counted."""
         counts = self.counts
         return {
-            "static": {"peer_id": ""},
-            "dynamic": {"listeners": [], "connections": {}},
+            **self.peers.info(),
             "ipvm": {
                 "version": self.version,
                 "store": self._session.store.where,
@@ -241,9 +249,26 @@ class Service:
                 if method == _NETWORK:
                     self._tell(client, ident, {kind: fields})
 
+    def _made(self, run: Run, answer: Answer) -> None:
+        """Tell the peers of what was computed, if the settings say so."""
+        if self.settings.network.libp2p.pubsub.publish:
+            self.peers.publish_quietly(run, answer.instruction)
+
+    async def _connect_peer(self, client: Client, params: Ipld) -> dict[str, Any]:
+        _check_known(client, "calling a peer")
+        address = _one_text(params)
+        return {"peer_id": await asyncio.to_thread(_refusing, self.peers.connect, address)}
+
+    async def _publish(self, client: Client, params: Ipld) -> dict[str, Any]:
+        _check_known(client, "publishing")
+        return await asyncio.to_thread(_refusing, self.peers.publish, _one_text(params))
+
+    async def _find(self, client: Client, params: Ipld) -> list[dict[str, str]]:
+        _check_known(client, "asking peers")
+        return await asyncio.to_thread(_refusing, self.peers.find, _one_text(params))
+
     async def _end(self, client: Client, _params: Ipld) -> bool:
-        if not client.known:
-            raise RpcError(DENIED, "stopping a node needs its token")
+        _check_known(client, "stopping a node")
         self._stop()
         return True
 
@@ -257,6 +282,19 @@ _REASONS: Final = {
 
 def _parse(data: str | bytes, max_bytes: int, max_batch: int) -> tuple[list[Request | RpcError], bool]:
     return jsonrpc.parse(data, max_bytes=max_bytes, max_batch=max_batch)
+
+
+def _check_known(client: Client, what: str) -> None:
+    if not client.known:
+        raise RpcError(DENIED, f"{what} needs the node's token")
+
+
+def _refusing(work: Callable[[str], _T], text: str) -> _T:
+    """Do something, and let what it raises be the answer of the one request."""
+    try:
+        return work(text)
+    except IpvmError as error:
+        raise RpcError(jsonrpc.BUSY, error.message) from None
 
 
 def _one_text(params: Ipld) -> str:

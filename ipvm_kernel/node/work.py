@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.node.counts import Counts
     from ipvm_kernel.runs import Run
-    from ipvm_kernel.session import Session
+    from ipvm_kernel.session import Answer, Session
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -76,12 +76,20 @@ class Work:
         session: Where it runs.
         most: Workflows at once.
         counts: Where ends are counted.
+        made: Called with each answer that was computed here, in the thread of its run.
     """
 
-    def __init__(self, session: Session, most: int, counts: Counts) -> None:
+    def __init__(
+        self,
+        session: Session,
+        most: int,
+        counts: Counts,
+        made: Callable[[Run, Answer], object] = lambda _run, _answer: None,
+    ) -> None:
         self._session = session
         self._most = most
         self._counts = counts
+        self._made = made
         self._runs: dict[str, Run] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
@@ -134,6 +142,8 @@ class Work:
                     told.add(answer.instruction)
                     self._counts.tasks[answer.how] += 1
                     tell(ident, notices.answered(run, answer, events=wanted.events))
+                    if answer.how == "computed":
+                        self._made(run, answer)
         except Exception as error:  # noqa: BLE001 - whatever broke the run, its client hears of it and the node lives
             shown = str(error) if isinstance(error, IpvmError) else f"{type(error).__name__} in the engine"
             why = printable(shown, limit=300)

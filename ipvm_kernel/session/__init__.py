@@ -12,6 +12,11 @@ from ipvm_kernel.model.workflow import read_file
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
+from ipvm_kernel.session.joining import join as join_peers
+from ipvm_kernel.session.joining import joined as joined_peers
+from ipvm_kernel.session.joining import leave as leave_peers
+from ipvm_kernel.session.joining import policy as trust_policy
+from ipvm_kernel.session.peering import admit as admit_peer
 from ipvm_kernel.session.session import Session
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.wasm.adapters import Array
@@ -34,6 +39,7 @@ __all__ = [
     "Session",
     "State",
     "Tally",
+    "admit_peer",
     "bytes_of",
     "caps_from_environment",
     "current",
@@ -42,9 +48,13 @@ __all__ = [
     "export_database",
     "gather",
     "home_folder",
+    "join_peers",
+    "joined_peers",
+    "leave_peers",
     "lineage",
     "load",
     "plugins",
     "read_file",
     "set_default",
+    "trust_policy",
 ]

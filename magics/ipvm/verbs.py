@@ -141,6 +141,16 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("--without-token",), "serve clients of this machine that know no token", {"action": "store_true"}),
             Argument(("--foreground",), "serve here, until stopped", {"action": "store_true"}),
         )),
+        Verb("peer", "peers", "Call a peer, list who is connected, or send them receipts.", (
+            Argument(("address",), "its multiaddr; without one, list who is connected", {"nargs": "?", "default": None}),
+            Argument(("--publish",), "send the receipts of this to the peers", {"metavar": "X", "default": None}, thing=True),
+            Argument(("--find",), "ask the peers for the receipt of this", {"metavar": "X", "default": None}, thing=True),
+            Argument(("--leave",), "leave the network", {"action": "store_true"}),
+        )),
+        Verb("trust", "peers", "Use a peer's receipts; without one, list whom you trust.", (
+            Argument(("peer",), "its id", {"nargs": "?", "default": None}),
+            Argument(("--remove",), "trust it no longer", {"action": "store_true"}),
+        )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
         Verb("plugins", "installing", "List operations, executors, stores and toolchains."),
         Verb("demo", "installing", "Write the notebooks, their modules and data to a folder.", (
