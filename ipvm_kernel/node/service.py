@@ -34,6 +34,10 @@ _T = TypeVar("_T")
 _RUN: Final = "subscribe_run_workflow"
 _NETWORK: Final = "subscribe_network_events"
 _SMALL: Final = 65_536  # characters that the loop itself may read; more is read in a thread
+_BREATH: Final = 0.05
+"""Seconds between the answer to `subscribe_run_workflow` and its first notification. Homestar's JavaScript client begins to
+listen a turn of its loop after the answer, and loses what comes with it (seen); whoever asks for `events` is not waited for."""
+
 _SUBSCRIPTIONS: Final = 1000  # of one client
 
 
@@ -111,15 +115,15 @@ class Service:
             self._refuse(wrong)
             return self._sent(client, jsonrpc.error(None, wrong))
         answers: list[str] = []
-        begin: list[Callable[[], None]] = []
+        begin: list[tuple[float, Callable[[], None]]] = []
         for request in requests:
             answer = await self._answer(client, request, begin)
             if answer is not None:
                 answers.append(answer)
         told = f"[{','.join(answers)}]" if batch and answers else (answers[0] if answers else None)
         sent = self._sent(client, told)
-        for start in begin:
-            start()
+        for delay, start in begin:
+            asyncio.get_running_loop().call_later(delay, start)
         return sent
 
     def _sent(self, client: Client, answer: str | None) -> str | None:
@@ -127,7 +131,9 @@ class Service:
             client.outbox.answer(answer)
         return answer
 
-    async def _answer(self, client: Client, request: Request | RpcError, begin: list[Callable[[], None]]) -> str | None:
+    async def _answer(
+        self, client: Client, request: Request | RpcError, begin: list[tuple[float, Callable[[], None]]]
+    ) -> str | None:
         self.counts.requests += 1
         if isinstance(request, RpcError):
             self._refuse(request)
@@ -145,8 +151,8 @@ class Service:
             self._refuse(broken)
             return jsonrpc.error(request.ident, broken) if request.answered else None
         if isinstance(found, tuple):
-            found, start = found
-            begin.append(start)
+            found, delay, start = found
+            begin.append((delay, start))
         return jsonrpc.result(request.ident, found) if request.answered else None
 
     def _refuse(self, wrong: RpcError) -> None:
@@ -204,7 +210,7 @@ class Service:
             },
         }
 
-    async def _run(self, client: Client, params: Ipld) -> tuple[str, Callable[[], None]]:
+    async def _run(self, client: Client, params: Ipld) -> tuple[str, float, Callable[[], None]]:
         if client.outbox is None:
             raise RpcError(
                 METHOD_NOT_FOUND, f"Method not found: {_RUN} needs a WebSocket, over which its notifications come"
@@ -218,10 +224,13 @@ class Service:
             self.work.start, wanted, lambda key, value: self._tell(client, key, value)
         )
         client.subscriptions[ident] = _RUN
-        return ident, start
+        return ident, 0.0 if wanted.events else _BREATH, start
 
     def _tell(self, client: Client, ident: str, value: Ipld) -> None:
-        """Send a notification, unless nobody listens any more. Any thread."""
+        """Send a notification, unless nobody listens any more; None ends the subscription. Any thread."""
+        if value is None:
+            client.subscriptions.pop(ident, None)
+            return
         method = client.subscriptions.get(ident)
         if method is None or client.outbox is None:
             return

@@ -105,7 +105,7 @@ class Work:
 
         Args:
             wanted: What to run.
-            tell: Called with the id and a notification, in a thread of the run.
+            tell: Called with the id and a notification, in a thread of the run; with None when there are no more.
 
         Raises:
             RpcError: It is too much at once, or cannot be run as it stands.
@@ -158,6 +158,7 @@ class Work:
             self._counts.workflows += 1
         if wanted.events:
             tell(ident, notices.finished(run, why))
+        tell(ident, None)
 
     def cancel(self, what: str) -> int:
         """Stop the run with this id, or all runs of the workflow with this CID. Return how many there were."""

@@ -20,6 +20,7 @@ from ipvm_kernel.model import Workflow
 from ipvm_kernel.printable import printable
 from ipvm_kernel.session.admitting import doubts, task_of
 from ipvm_kernel.session.bringing import keep
+from ipvm_kernel.store import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -255,9 +256,20 @@ class Peering:
         task = task_of(self._session.store, stored.instruction)
         rsc = task.run.rsc if task is not None else ""
         new = keep(self._session.store, stored, rsc=rsc, trusted=self._policy.trusts(peer), engine=origin(peer))
+        if not new and not self._vouched(peer, stored):
+            entry = Entry(
+                instruction=stored.instruction, func=printable(stored.receipt.func, limit=200), rsc=rsc, how="loaded",
+                receipt=stored.receipt.cid, engine=origin(peer),
+            )  # fmt: skip
+            self._session.store.note(entry)  # another who says so: to trust either is enough
+            self._kept[peer] += 1
         self._kept[peer] += new
         self.received += new
         return new
+
+    def _vouched(self, peer: str, stored: capsules.Stored) -> bool:
+        lines = self._session.store.journal(instruction=stored.instruction)
+        return any(entry.engine == origin(peer) and entry.receipt == stored.receipt.cid for entry in lines)
 
 
 def origin(peer: str) -> str:
