@@ -17,7 +17,7 @@ from ipvm_kernel.session import Session
 from tests.node.conftest import TOKEN, serving
 
 if TYPE_CHECKING:
-    from tests.node.conftest import Node
+    from tests.node.conftest import Node, Peer
 
 
 def request(
@@ -227,8 +227,7 @@ def test_a_frame_of_ten_mebibytes_ends_its_connection_alone(node: Node) -> None:
     """
     with node.client() as other:
         with node.client() as client, pytest.raises(ConnectionClosed) as closed:
-            client.send("x" * (10 * 2**20))
-            client.receive()
+            _exceed(client)
         status, _ = request(node, "/", method="POST", body=b"x" * (10 * 2**20), Authorization=f"Bearer {TOKEN}")
         after = other.ask("health")
 
@@ -239,6 +238,11 @@ def test_a_frame_of_ten_mebibytes_ends_its_connection_alone(node: Node) -> None:
     while node.info["refused"].get("too large", 0) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert node.info["refused"]["too large"] == 2
+
+
+def _exceed(client: Peer) -> None:
+    client.send("x" * (10 * 2**20))
+    client.receive()
 
 
 def test_a_batch_of_a_hundred_thousand_is_one_refusal(node: Node) -> None:
@@ -258,25 +262,28 @@ def test_a_flood_of_requests_that_nobody_reads_is_held_back(node: Node) -> None:
     """
     Whoever asks and does not read is not read any further; the node's memory does not grow with its haste.
     """
-    with Session(None) as session, serving(session, websocket_capacity=10) as small:
-        with small.client(max_queue=1) as flood:
-            sent = threading.Event()
+    with (
+        Session(None) as session,
+        serving(session, websocket_capacity=10) as small,
+        small.client(max_queue=1) as flood,
+    ):
+        sent = threading.Event()
 
-            def pour() -> None:
-                try:
-                    for _ in range(200_000):
-                        flood.socket.send('{"jsonrpc":"2.0","id":1,"method":"rpc_discover"}')
-                    sent.set()
-                except (ConnectionClosed, OSError):
-                    pass
+        def pour() -> None:
+            try:
+                for _ in range(200_000):
+                    flood.socket.send('{"jsonrpc":"2.0","id":1,"method":"rpc_discover"}')
+                sent.set()
+            except (ConnectionClosed, OSError):
+                pass
 
-            thread = threading.Thread(target=pour, daemon=True)
-            thread.start()
-            thread.join(1.5)
-            answered = small.info["requests"]
-            alive = lives(small)
-            flood.socket.socket.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+        thread = threading.Thread(target=pour, daemon=True)
+        thread.start()
+        thread.join(1.5)
+        answered = small.info["requests"]
+        alive = lives(small)
+        flood.socket.socket.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
     assert not sent.is_set()
     assert answered < 100_000
@@ -300,6 +307,7 @@ def test_a_slow_client_loses_notifications_and_not_the_work(node: Node) -> None:
             while small.info["workflows"] == 0 and time.monotonic() < deadline:
                 time.sleep(0.05)
             told = small.info
+            slow.socket.socket.shutdown(socket.SHUT_RDWR)
 
     assert told["workflows"] == 1
     assert told["tasks"] == {"replayed": 3000}
