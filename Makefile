@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= build,demo,graphviz,node,p2p
+EXTRAS ?= build,demo,graphviz,node
 NOTEBOOKS ?= notebooks
 ARGS ?=
 

@@ -64,6 +64,7 @@ def start(home: Path, options: Sequence[str] = ()) -> Word:
         if there.pid == process.pid:
             process.returncode = 0  # it is on its own from here: no warning that nobody waited for it
             return there
+        process.wait(_STARTS_WITHIN)  # it finds the same, and ends
         raise StoreBusy(f"another node was faster: it is at {there.host}:{there.port} (process {there.pid})")
     raise IpvmError(f"the node did not begin within {_STARTS_WITHIN:g} s; see {place.log}")
 

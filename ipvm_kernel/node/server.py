@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Final, Self
@@ -90,6 +91,8 @@ class Server:
 
     def serve(self) -> None:
         """Serve until `stop` is called or the process is told to end. Receipts of what runs then are kept."""
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, _heard)
         try:
             self._join()
             self._uvicorn.run(sockets=self._sockets)
@@ -231,6 +234,10 @@ async def _body(request: Request, most: int) -> bytes | None:
         if len(parts) > most:
             return None
     return bytes(parts)
+
+
+def _heard(_signal: int, _frame: object) -> None:
+    """Do nothing: uvicorn ends at a signal, and raises it again when it is done; then there is a store to be closed."""
 
 
 # --- sockets ----------------------------------------------------------------------------------------------------------
