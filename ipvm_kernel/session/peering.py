@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+import warnings
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,7 +60,9 @@ class Peering:
         **options: Any,
     ) -> None:
         try:
-            from ipvm_kernel.exchange.peers.network import Network
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # libp2p 0.8.1 loads an old part of websockets
+                from ipvm_kernel.exchange.peers.network import Network
         except ImportError as error:
             raise ToolchainMissing(
                 f'peers need {error.name}, which is not installed: pip install "ipvm[p2p]"'
