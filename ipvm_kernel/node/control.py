@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STARTS_WITHIN: Final = 60.0
+_DIES_WITHIN: Final = 0.25
 _ANSWERS_WITHIN: Final = 10.0
 
 
@@ -87,6 +88,8 @@ def ask(home: Path, method: str, *params: str) -> Any:
         text = response.read(16 * 2**20)
         told = json.loads(text) if response.status == http.client.OK else {"error": {"message": text.decode()}}
     except (OSError, http.client.HTTPException, ValueError) as error:
+        time.sleep(_DIES_WITHIN if isinstance(error, ConnectionError) else 0)
+        place.find()  # says so if it is gone: a process that was killed closes its socket a moment before its lock
         raise NodeSilent(
             f"the node at {there.host}:{there.port} (process {there.pid}) does not answer: {error}; see {place.log}"
         ) from None

@@ -106,7 +106,7 @@ def test_what_is_computed_here_and_published_spares_homestar(between: Between) -
     Homestar replays a workflow of which it computed nothing, since the receipts came over gossip.
     """
     chain = between.module.add_one(between.module.add_one(500))
-    between.session.run(chain).wait()
+    between.session.run(chain).wait().raise_for_failures()
     between.session.keep_tasks(chain.workflow.tasks)
     between.session.store.put(chain.workflow.block)
     told = between.peering.publish_named(chain.workflow.cid)
@@ -121,7 +121,7 @@ def test_an_error_is_kept_from_homestar(between: Between) -> None:
     A trap that is on file here is not sent, so Homestar does not take its payload for a value.
     """
     chain = between.module.checked(between.module.half(1.5))
-    between.session.run(chain).wait()
+    between.session.run(chain).wait().raise_for_failures()
     bad = chain.workflow
     sent, left = between.peering.publish([chain.cid])
 
@@ -149,7 +149,7 @@ def test_homestar_asks_us_about_a_workflow_and_is_answered(between: Between) -> 
     A node that meets a workflow for the first time asks its providers how far it is; a published one is answered.
     """
     chain = between.module.add_one(between.module.add_one(900))
-    between.session.run(chain).wait()
+    between.session.run(chain).wait().raise_for_failures()
     between.peering.offer(chain.workflow, "mine")
     between.theirs(chain)
     between.until(lambda: any(f["name"] == "mine" for f in between.heard("sent_workflow_info")))

@@ -96,9 +96,7 @@ class Node:
 @contextmanager
 def serving(session: Session, *, libp2p: dict[str, Any] | None = None, **web: Any) -> Iterator[Node]:
     """Serve a session until the block ends."""
-    chosen = settings.load(
-        "/dev/null", {}, shutdown_timeout=5, network={"webserver": {"port": 0, **web}, "libp2p": libp2p or {}}
-    )
+    chosen = settings.load("/dev/null", {}, network={"webserver": {"port": 0, **web}, "libp2p": libp2p or {}})
     module = session.module(NUMBERS, "numbers")
     with Server(session, chosen, TOKEN) as server:
         yield Node(server, session, module)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from ipvm_kernel.node import jsonrpc
 from ipvm_kernel.node.jsonrpc import RpcError
 from ipvm_kernel.session import Session
+from tests.guests import filed
 from tests.node.conftest import TOKEN, serving
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def request(
-    node: Node, path: str = "/node", *, method: str = "GET", body: bytes | None = None, **headers: str
+    node: Node, path: str = "/node", *, method: str = "GET", body: bytes | None = None, **headers: Any
 ) -> tuple[int, str]:
     """Return status and body of a request with exactly these headers, and nothing else."""
     connection = http.client.HTTPConnection("127.0.0.1", node.server.port, timeout=10)
@@ -50,7 +52,7 @@ def test_without_the_token_nothing_is_told(node: Node, shown: str) -> None:
     """
     Another user of this machine gets 401 and one line, over HTTP and over WebSocket; it is counted.
     """
-    headers = {"Authorization": shown} if shown else {}
+    headers: dict[str, Any] = {"Authorization": shown} if shown else {}
     status, line = request(node, **headers)
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://127.0.0.1:{node.server.port}/?token=wrong", proxy=None)
@@ -94,7 +96,7 @@ def test_a_page_of_elsewhere_opens_nothing(node: Node, origin: str) -> None:
     """
     status, _ = request(node, Origin=origin, Authorization=f"Bearer {TOKEN}")
     with pytest.raises(InvalidStatus) as refused:
-        connect(node.url, proxy=None, origin=origin)  # type: ignore[arg-type]
+        connect(node.url, proxy=None, origin=Origin(origin))
 
     assert status == refused.value.response.status_code == 403
     assert node.info["refused"] == {"foreign origin": 2}
@@ -104,13 +106,12 @@ def test_a_page_on_the_list_may_ask(node: Node) -> None:
     """
     An origin of the settings may ask, with the token, and its browser is told so (CORS).
     """
+    preflight: dict[str, Any] = {"Access-Control-Request-Method": "POST"}
     with Session(None) as session, serving(session, origins=["http://localhost:5173"]) as open_:
-        with connect(open_.url, proxy=None, origin="http://localhost:5173") as socket_:  # type: ignore[arg-type]
+        with connect(open_.url, proxy=None, origin=Origin("http://localhost:5173")) as socket_:
             socket_.send('{"jsonrpc":"2.0","id":1,"method":"health"}')
             told = json.loads(socket_.recv(timeout=10))
-        status, _ = request(
-            open_, "/", method="OPTIONS", Origin="http://localhost:5173", **{"Access-Control-Request-Method": "POST"}
-        )
+        status, _ = request(open_, "/", method="OPTIONS", Origin="http://localhost:5173", **preflight)
         without, _ = request(open_, Origin="http://localhost:5173")
 
     assert told["result"] == {"healthy": True}
@@ -296,10 +297,10 @@ def test_a_slow_client_loses_notifications_and_not_the_work(node: Node) -> None:
     """
     m = node.numbers
     handles = [m.add_one(index) for index in range(3000)]
-    node.session.run(handles).wait()
+    node.session.run(handles).wait().raise_for_failures()
     with Session(None) as session, serving(session, websocket_capacity=20) as small:
         for handle in handles:
-            session.admit(handle.task, handle.receipt)
+            session.admit(handle.task, filed(handle))
         workflow = node.session.run(handles).workflow
         with small.client(max_queue=1) as slow:
             slow.run(workflow)
