@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bulk, homestar, interrupts, memory, replays, runs, starts, transfers
+from tests.benchmarks import bulk, homestar, interrupts, memory, notifications, replays, runs, starts, transfers
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -19,7 +19,11 @@ BENCHMARKS = [
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
+<<<<<<< HEAD
     *homestar.BENCHMARKS,
+=======
+    *notifications.BENCHMARKS,
+>>>>>>> cea9814 (make bench measures notifications to one client: 160 us each here, budget 1 ms)
 ]
 
 
