@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.node.conftest import Node
+
 pytestmark = pytest.mark.peer("libp2p")
+
+
+def mesh_of(node: Node) -> int:
+    """Return how many peers of a node listen to the topic."""
+    joined = node.server.service.peers.joined
+    return joined.network.mesh if joined is not None else 0
 
 
 @pytest.fixture
@@ -56,14 +65,13 @@ def test_a_node_publishes_what_it_computes_if_its_settings_say_so(member: Member
     libp2p: dict[str, Any] = {"node_addresses": [member.address], "pubsub": {"publish": True, "heartbeat": 0.2}}
     with Session(None) as session, serving(session, libp2p=libp2p) as node, node.client() as client:
         events = client.ask("subscribe_network_events")["result"]
-        eventually(lambda: member.peering.network.mesh and node.server.service.peers.joined.network.mesh)
+        eventually(lambda: member.peering.network.mesh and mesh_of(node))
         told = client.ask("node")["result"]
-        from time import sleep
 
-        sleep(0.5)
+        time.sleep(0.5)
         handle = node.numbers.add_one(1)
         client.run(handle.workflow)
-        seen = []
+        seen: list[Any] = []
         while len(seen) < 2:
             notice = client.next()
             if "connection_established" not in notice:
@@ -84,7 +92,7 @@ def test_errors_of_a_client_are_not_published(member: Member, home: Path) -> Non
     """
     libp2p: dict[str, Any] = {"node_addresses": [member.address], "pubsub": {"publish": True, "heartbeat": 0.2}}
     with Session(None) as session, serving(session, libp2p=libp2p) as node, node.client() as client:
-        eventually(lambda: member.peering.network.mesh and node.server.service.peers.joined.network.mesh)
+        eventually(lambda: member.peering.network.mesh and mesh_of(node))
         client.run(node.numbers.divide(1, 0).workflow)
         client.next()
 
@@ -100,16 +108,15 @@ def test_peer_publish_and_trust_as_verbs(member: Member, home: Path) -> None:
     mine.result()
     connected = ipvm.peer(member.address)
     eventually(lambda: member.peering.network.mesh)
-    from time import sleep
 
-    sleep(0.6)
+    time.sleep(0.6)
     sent = ipvm.peer(publish=mine)
     theirs.result()
     member.peering.publish([theirs.cid])
     eventually(lambda: member.peering.received == 1)
     from ipvm_kernel.session import joined_peers
 
-    eventually(lambda: joined_peers().received == 1)
+    eventually(lambda: (there := joined_peers()) and there.received == 1)
     before = ipvm.why(numbers.add_one(20))
     trusted = ipvm.trust(member.peer_id)
     listed = ipvm.peer()
@@ -141,9 +148,8 @@ def test_a_node_takes_part_for_all_who_share_its_store(
     try:
         status = [cli.main(["peer", member.address])]
         eventually(lambda: member.peering.network.mesh)
-        from time import sleep
 
-        sleep(2.2)  # two heartbeats of the node's
+        time.sleep(2.2)  # two heartbeats of the node's
         ipvm.peer(publish=mine)
         eventually(lambda: member.peering.received == 1)
         member.peering.publish([theirs.cid])
