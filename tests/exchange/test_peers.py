@@ -15,7 +15,7 @@ from ipvm_kernel.model import Receipt
 from ipvm_kernel.model.receipt import Outcome, failure
 from ipvm_kernel.session import admit_peer
 from ipvm_kernel.trust import Policy
-from tests.exchange.conftest import Member, eventually
+from tests.exchange.members import Member, eventually
 from tests.guests import filed
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 from ipvm_kernel.exchange.peers import Unreachable
 
-pytestmark = pytest.mark.peer("libp2p")
+pytestmark = [pytest.mark.peer("libp2p"), pytest.mark.usefixtures("swept")]
 
 
 def test_a_published_receipt_arrives_and_is_unverified(pair: tuple[Member, Member]) -> None:

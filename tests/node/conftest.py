@@ -13,6 +13,7 @@ from ipvm_kernel.ipld import dagjson
 from ipvm_kernel.node import settings
 from ipvm_kernel.node.server import Server
 from ipvm_kernel.session import Session
+from tests.exchange.members import swept
 from tests.guests import NUMBERS
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.model import Workflow
     from ipvm_kernel.session import Module
+
+__all__ = ["swept"]
 
 TOKEN = "a-token-of-the-tests"
 

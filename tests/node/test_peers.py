@@ -15,7 +15,7 @@ from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.node import control
 from ipvm_kernel.session import leave_peers, set_default
-from tests.exchange.conftest import Member, eventually
+from tests.exchange.members import Member, eventually
 from tests.guests import NUMBERS, filed
 from tests.node.conftest import serving
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.node.conftest import Node
 
-pytestmark = pytest.mark.peer("libp2p")
+pytestmark = [pytest.mark.peer("libp2p"), pytest.mark.usefixtures("swept")]
 
 
 def mesh_of(node: Node) -> int:
