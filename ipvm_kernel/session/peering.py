@@ -119,6 +119,8 @@ class Peering:
     def publish_named(self, cid: CID) -> dict[str, Any]:
         """Publish the receipts of a workflow, or of the one task that a CID is about, as `publish` does.
 
+        Whoever asks is told of the workflow from then on: its name, its CIDs, its resources and its receipts.
+
         Returns:
             `sent`, CIDs of receipts; `left`, lines; `peers`, how many listen. All as text.
         """

@@ -19,11 +19,8 @@ BENCHMARKS = [
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
-<<<<<<< HEAD
     *homestar.BENCHMARKS,
-=======
     *notifications.BENCHMARKS,
->>>>>>> cea9814 (make bench measures notifications to one client: 160 us each here, budget 1 ms)
 ]
 
 

@@ -15,6 +15,7 @@ from ipvm_kernel.session import Session, admit_peer
 from ipvm_kernel.session.peering import Peering
 from ipvm_kernel.trust import Policy
 from tests.daemons import Homestar, get
+from tests.guests import NUMBERS
 from tests.homestar.test_same_receipts import SOURCE
 from tests.peers import needs
 
@@ -120,14 +121,14 @@ def test_an_error_is_kept_from_homestar(between: Between) -> None:
     """
     A trap that is on file here is not sent, so Homestar does not take its payload for a value.
     """
-    chain = between.module.checked(between.module.half(1.5))
-    between.session.run(chain).wait().raise_for_failures()
-    bad = chain.workflow
-    sent, left = between.peering.publish([chain.cid])
+    bad = between.session.module(NUMBERS, "numbers").divide(1, 0)
+    bad.exception()
+    before = len(between.heard("published_receipt_pubsub"))
+    sent, left = between.peering.publish([bad.cid])
 
-    assert len(bad) == 2
-    assert sent == []
-    assert len(left) == 1
+    assert between.session.known(bad.cid) is not None
+    assert (sent, len(between.heard("published_receipt_pubsub"))) == ([], before)
+    assert "an error is for nobody else" in left[0]
 
 
 def test_a_receipt_is_found_in_homestars_records(between: Between) -> None:

@@ -21,7 +21,8 @@ def peer(address: str | None = None, *, publish: Any = None, find: Any = None, l
 
     Args:
         address: Its multiaddr: /ip4/127.0.0.1/tcp/7000/p2p/12D3Koo...
-        publish: Send the receipts of this workflow, run or task to the peers; nothing but receipts leaves.
+        publish: Send the receipts of this workflow, run or task to the peers, and tell those that ask how far the workflow is.
+            No module and no input is sent.
         find: Ask the peers for the receipt of this task.
         leave: Leave the network.
     """
