@@ -18,7 +18,7 @@ from ipvm_kernel.errors import BadInput, IpvmError, Malformed, NotFound, Toolcha
 from ipvm_kernel.homestar import capsules
 from ipvm_kernel.ipld import CID, PEER, Ipld, decode, encode
 from ipvm_kernel.model import Workflow
-from ipvm_kernel.printable import printable
+from ipvm_kernel.printable import printable, size
 from ipvm_kernel.session.admitting import doubts, task_of
 from ipvm_kernel.session.bringing import keep
 from ipvm_kernel.store import Entry
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from ipvm_kernel.trust import Policy
 
 _ALL: Final = 2**31 - 1  # lines of a journal
+_ROW_BYTES: Final = 512  # what a receipt takes in tables and indices besides itself, about
 _TOLD: Final = 10_000  # receipts that were published, remembered so that questions about them are answered
-_PEER_RECEIPTS: Final = 100_000  # receipts that one peer may leave here in one session
+_PEER_BYTES: Final = 256 * 2**20  # of receipts that one peer may leave here in one session
+_ALL_BYTES: Final = 2**30  # the same of all peers: keys are cheap, and each is a peer
 
 
 class Peering:
@@ -74,6 +76,7 @@ class Peering:
         self._published: OrderedDict[CID, Receipt] = OrderedDict()
         self._workflows: dict[CID, tuple[Workflow, str]] = {}
         self._kept: Counter[str] = Counter()
+        self._kept_of_all = 0
         self._lock = threading.Lock()
         self.received = 0
         self.dropped: Counter[str] = Counter()
@@ -255,20 +258,23 @@ class Peering:
         if not capsules.for_homestar(stored.receipt):
             self.refuse("peer: error receipt", f"{stored.receipt.cid} from {peer} is an error, which nobody sends")
             return False
-        if self._kept[peer] >= _PEER_RECEIPTS:
-            self.refuse("peer: too many receipts", f"{peer} left {_PEER_RECEIPTS:,} receipts here already")
+        length = len(stored.receipt.block.data) + _ROW_BYTES
+        if self._kept[peer] + length > _PEER_BYTES or self._kept_of_all + length > _ALL_BYTES:
+            self.refuse("peer: too many receipts", f"{peer} left {size(self._kept[peer])} of receipts here already")
             return False
         task = task_of(self._session.store, stored.instruction)
         rsc = task.run.rsc if task is not None else ""
         new = keep(self._session.store, stored, rsc=rsc, trusted=self._policy.trusts(peer), engine=origin(peer))
+        took = length if new else 0
         if not new and not self._vouched(peer, stored):
             entry = Entry(
                 instruction=stored.instruction, func=printable(stored.receipt.func, limit=200), rsc=rsc, how="loaded",
                 receipt=stored.receipt.cid, engine=origin(peer),
             )  # fmt: skip
             self._session.store.note(entry)  # another who says so: to trust either is enough
-            self._kept[peer] += 1
-        self._kept[peer] += new
+            took = _ROW_BYTES
+        self._kept[peer] += took
+        self._kept_of_all += took
         self.received += new
         return new
 

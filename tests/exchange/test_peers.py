@@ -265,9 +265,9 @@ def test_an_unsigned_message_is_not_heard(pair: tuple[Member, Member]) -> None:
 
 def test_a_flood_of_one_peer_is_bounded(pair: tuple[Member, Member], monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    One peer may leave so many receipts here, and no more; the rest is counted.
+    One peer may leave so many bytes here, and no more; the rest is counted.
     """
-    monkeypatch.setattr("ipvm_kernel.session.peering._PEER_RECEIPTS", 5)
+    monkeypatch.setattr("ipvm_kernel.session.peering._PEER_BYTES", 3500)
     _, two = pair
     task = two.numbers.add_one(1)
     for value in range(20):
@@ -276,6 +276,11 @@ def test_a_flood_of_one_peer_is_bounded(pair: tuple[Member, Member], monkeypatch
 
     assert two.peering.received == 5
     assert two.peering.dropped == {"peer: too many receipts": 15}
+
+    monkeypatch.setattr("ipvm_kernel.session.peering._ALL_BYTES", 3500)
+    last = Receipt(ran=task.task.invocation.cid, out=Outcome("ok", 20), meta={"op": "f"})
+    two.peering.gossip("another", encode({"header": {}, "payload": capsules.stored(task.cid, last)}))
+    assert two.peering.received == 5
 
 
 def test_who_comes_and_goes_is_told(pair: tuple[Member, Member]) -> None:

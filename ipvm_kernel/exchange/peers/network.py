@@ -11,7 +11,6 @@ import importlib.metadata
 import logging
 import threading
 import time
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -94,7 +93,6 @@ class Network:
         self._kademlia: Kademlia
         self.peer_id = ""
         self.addresses: list[str] = []
-        self.heard: Counter[str] = Counter()
         quiet = logging.getLogger("libp2p")  # it warns of each line that breaks; what matters, the listener hears
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
@@ -239,7 +237,6 @@ class Network:
             publisher = _peer_of(message.from_id)
             if publisher == self.peer_id:
                 continue
-            self.heard[publisher] += 1
             await trio.to_thread.run_sync(self._listener.gossip, publisher, bytes(message.data))
 
     async def _look_after(self) -> None:
