@@ -111,7 +111,9 @@ class Peering:
             if receipt is None or task is None:
                 left.append(f"{instruction.short}: no receipt of our own is on file")
                 continue
-            why = "an error is for nobody else" if not receipt.ok else doubts(task.run, receipt, self._session.ops)
+            why = (
+                "an error is for nobody else" if not receipt.ok else doubts(task.run, receipt, store, self._session.ops)
+            )
             if why:
                 left.append(f"{instruction.short} ({printable(task.run.func, limit=60)}): {why}")
                 continue
