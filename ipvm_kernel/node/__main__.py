@@ -52,6 +52,7 @@ def run(settings: str | None = None, *, port: int | None = None, open_: bool = F
 
         with Session(home_folder(), limits=caps_from_environment()) as session:
             server = Server(session, chosen, place.token())
+            server.join()  # what cannot be is said before the word is given
             place.tell(
                 Word(
                     pid=os.getpid(),

@@ -91,16 +91,28 @@ class Server:
 
     def serve(self) -> None:
         """Serve until `stop` is called or the process is told to end. Receipts of what runs then are kept."""
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, _heard)
+        main = threading.current_thread() is threading.main_thread()  # nobody else may say what a signal does
+        before = {one: signal.signal(one, _heard) for one in (signal.SIGINT, signal.SIGTERM) if main}
         try:
-            self._join()
+            self.join()
             self._uvicorn.run(sockets=self._sockets)
         finally:
             self._end()
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
-    def _join(self) -> None:
-        self.service.peers.join(self._settings.network.libp2p, self.service.network_event)
+    def join(self) -> None:
+        """Join the peers of the settings, if there are any; `serve` does it otherwise.
+
+        Raises:
+            ToolchainMissing: The extra `p2p` is not installed.
+            Unreachable: The network cannot be joined.
+        """
+        try:
+            self.service.peers.join(self._settings.network.libp2p, self.service.network_event)
+        except BaseException:
+            self._end()
+            raise
 
     def stop(self) -> None:
         """Ask the server to end. Any thread."""
@@ -113,7 +125,7 @@ class Server:
             one.close()
 
     def __enter__(self) -> Self:
-        self._join()
+        self.join()
         self._thread = threading.Thread(target=self._run_in_thread, name="ipvm-node", daemon=True)
         self._thread.start()
         while not self._uvicorn.started and self._thread.is_alive():

@@ -111,7 +111,9 @@ class Peering:
             if receipt is None or task is None:
                 left.append(f"{instruction.short}: no receipt of our own is on file")
                 continue
-            why = "an error is for nobody else" if not receipt.ok else doubts(task.run, receipt, store, self._session.ops)
+            why = (
+                "an error is for nobody else" if not receipt.ok else doubts(task.run, receipt, store, self._session.ops)
+            )
             if why:
                 left.append(f"{instruction.short} ({printable(task.run.func, limit=60)}): {why}")
                 continue
@@ -184,6 +186,8 @@ class Peering:
         if self._keep(publisher, stored):
             receipt = stored.receipt
             self._session.store.sync()
+            if self._policy.trusts(publisher):  # since just now, perhaps, by one who could not see it on file yet
+                keep(self._session.store, stored, trusted=True, engine=origin(publisher))
             self.happened(
                 "received_receipt_pubsub", {"cid": str(receipt.cid), "publisher": publisher, "ran": str(receipt.ran)}
             )

@@ -89,6 +89,11 @@ class Node:
         told: dict[str, Any] = self.server.service.info()["ipvm"]
         return told
 
+    @property
+    def refused(self) -> int:
+        """How much it refused."""
+        return int(sum(self.info["refused"].values()))
+
     @contextmanager
     def client(self, url: str = "", **options: Any) -> Iterator[Peer]:
         """Connect a client."""
@@ -109,6 +114,15 @@ def serving(session: Session, *, libp2p: dict[str, Any] | None = None, **web: An
 def node() -> Iterator[Node]:
     """
     A node on a session of its own.
+    """
+    with Session(None) as session, serving(session) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Node]:
+    """
+    A node for tests that leave nothing behind but counts.
     """
     with Session(None) as session, serving(session) as made:
         yield made

@@ -48,20 +48,21 @@ def lives(node: Node) -> bool:
 @pytest.mark.parametrize(
     "shown", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff\xfe"]
 )
-def test_without_the_token_nothing_is_told(node: Node, shown: str) -> None:
+def test_without_the_token_nothing_is_told(shared: Node, shown: str) -> None:
     """
     Another user of this machine gets 401 and one line, over HTTP and over WebSocket; it is counted.
     """
     headers: dict[str, Any] = {"Authorization": shown} if shown else {}
-    status, line = request(node, **headers)
+    before = shared.info["refused"].get("no token", 0)
+    status, line = request(shared, **headers)
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"ws://127.0.0.1:{node.server.port}/?token=wrong", proxy=None)
+        connect(f"ws://127.0.0.1:{shared.server.port}/?token=wrong", proxy=None)
 
     assert status == 401
     assert line.count("\n") == 1
     assert refused.value.response.status_code == 401
-    assert node.info["refused"]["no token"] == 2
-    assert lives(node)
+    assert shared.info["refused"]["no token"] == before + 2
+    assert lives(shared)
 
 
 @pytest.mark.parametrize(
@@ -78,28 +79,30 @@ def test_without_the_token_nothing_is_told(node: Node, shown: str) -> None:
         "127.0.0.1, evil.example",
     ],
 )
-def test_a_name_of_elsewhere_opens_nothing(node: Node, host: str) -> None:
+def test_a_name_of_elsewhere_opens_nothing(shared: Node, host: str) -> None:
     """
     DNS rebinding: a page whose name was bound to loopback sends its own name as Host, and gets 403, token or not.
     """
-    status, line = request(node, Host=host, Authorization=f"Bearer {TOKEN}")
+    before = shared.info["refused"].get("foreign host", 0)
+    status, line = request(shared, Host=host, Authorization=f"Bearer {TOKEN}")
 
     assert status == 403
     assert "name of loopback" in line
-    assert node.info["refused"] == {"foreign host": 1}
+    assert shared.info["refused"]["foreign host"] == before + 1
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:5173", "file://"])
-def test_a_page_of_elsewhere_opens_nothing(node: Node, origin: str) -> None:
+def test_a_page_of_elsewhere_opens_nothing(shared: Node, origin: str) -> None:
     """
     A web page that its reader's browser lets talk to loopback gets 403, over HTTP and WebSocket, token or not.
     """
-    status, _ = request(node, Origin=origin, Authorization=f"Bearer {TOKEN}")
+    before = shared.info["refused"].get("foreign origin", 0)
+    status, _ = request(shared, Origin=origin, Authorization=f"Bearer {TOKEN}")
     with pytest.raises(InvalidStatus) as refused:
-        connect(node.url, proxy=None, origin=Origin(origin))
+        connect(shared.url, proxy=None, origin=Origin(origin))
 
     assert status == refused.value.response.status_code == 403
-    assert node.info["refused"] == {"foreign origin": 2}
+    assert shared.info["refused"]["foreign origin"] == before + 2
 
 
 def test_a_page_on_the_list_may_ask(node: Node) -> None:
@@ -152,11 +155,12 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-def test_garbage_is_answered_with_an_error_and_the_connection_lives(node: Node, name: str) -> None:
+def test_garbage_is_answered_with_an_error_and_the_connection_lives(shared: Node, name: str) -> None:
     """
     Whatever a frame holds, the answer is one error with a number of JSON-RPC, and the next request is served.
     """
-    with node.client() as client:
+    before = shared.refused
+    with shared.client() as client:
         client.send(GARBAGE[name])
         answer = client.receive()
         after = client.ask("health")
@@ -164,7 +168,7 @@ def test_garbage_is_answered_with_an_error_and_the_connection_lives(node: Node, 
     assert answer["error"]["code"] in {jsonrpc.PARSE_ERROR, jsonrpc.INVALID_REQUEST}
     assert "\n" not in answer["error"]["message"]
     assert after["result"] == {"healthy": True}
-    assert sum(node.info["refused"].values()) == 1
+    assert shared.refused == before + 1
 
 
 BAD_PARAMS: dict[str, list[Any]] = {
@@ -210,16 +214,17 @@ BAD_PARAMS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", BAD_PARAMS)
-def test_a_workflow_that_is_none_is_refused_in_one_line(node: Node, name: str) -> None:
+def test_a_workflow_that_is_none_is_refused_in_one_line(shared: Node, name: str) -> None:
     """
     -32602, and a line that says what was expected; nothing runs.
     """
-    with node.client() as client:
+    before = shared.info["refused"].get("invalid params", 0)
+    with shared.client() as client:
         answer = client.ask("subscribe_run_workflow", *BAD_PARAMS[name])
 
     assert answer["error"]["code"] == jsonrpc.INVALID_PARAMS
     assert "\n" not in answer["error"]["message"]
-    assert node.info["refused"] == {"invalid params": 1}
+    assert shared.info["refused"]["invalid params"] == before + 1
 
 
 def test_a_frame_of_ten_mebibytes_ends_its_connection_alone(node: Node) -> None:

@@ -14,7 +14,7 @@ from ipvm_kernel import Session
 from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.node import control
-from ipvm_kernel.session import leave_peers, set_default
+from ipvm_kernel.session import default, leave_peers, set_default
 from tests.exchange.members import Member, eventually
 from tests.guests import NUMBERS, filed
 from tests.node.conftest import serving
@@ -154,8 +154,11 @@ def test_a_node_takes_part_for_all_who_share_its_store(
         eventually(lambda: member.peering.received == 1)
         member.peering.publish([theirs.cid])
         ipvm.trust(member.peer_id)
-        eventually(lambda: ipvm.why(numbers.add_one(40)).data[0]["verdict"] == "unverified")
-        run = ipvm.run(numbers.add_one(40)).wait()
+        wanted = numbers.add_one(40)
+        store = default().store
+        eventually(lambda: (there := store.on_file([wanted.cid]).get(wanted.cid)) is not None and there.trusted)
+        verdict = ipvm.why(wanted).data[0]["verdict"]
+        run = ipvm.run(wanted).wait()
         status.append(cli.main(["peer", "--json"]))
     finally:
         control.stop(home)
@@ -163,6 +166,7 @@ def test_a_node_takes_part_for_all_who_share_its_store(
 
     assert status == [0, 0]
     assert (told["peer_id"], told["trusted"]) == (member.peer_id, True)
+    assert verdict == "unverified"
     assert run.counts == {"replayed": 1}
 
 

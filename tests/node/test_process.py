@@ -167,6 +167,20 @@ def test_bad_settings_are_one_line(home: Path, tmp_path: Path) -> None:
     assert not Place(home).alive()
 
 
+def test_a_network_that_cannot_be_joined_is_said_at_the_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A node that cannot listen for its peers does not begin, and says why in one line.
+    """
+    monkeypatch.setenv("IPVM__NODE__NETWORK__LIBP2P__ENABLE", "true")
+    monkeypatch.setenv("IPVM__NODE__NETWORK__LIBP2P__LISTEN_ADDRESS", "nonsense")
+    with pytest.raises(
+        IpvmError, match=r"the node did not begin: (Unreachable: expected a multiaddr|ToolchainMissing)"
+    ):
+        control.start(home, ["--port", "0"])
+
+    assert not Place(home).alive()
+
+
 def test_stopped_in_the_middle_of_a_run(home: Path) -> None:
     """
     `stop` ends a spinning guest and the node, and what was computed before is on file for the next.
@@ -290,3 +304,26 @@ def test_json_of_info_is_what_the_node_says(home: Path, capsys: pytest.CaptureFi
     assert "unknown method" in text
     assert value["ipvm"]["refused"] == {"unknown method": 1}  # type: ignore[index, call-overload]
     assert json.dumps(value["static"]) == '{"peer_id": ""}'  # type: ignore[index, call-overload]
+
+
+def test_in_the_foreground_a_signal_ends_the_node_and_nothing_else(home: Path) -> None:
+    """
+    `--foreground` serves here; Ctrl-C ends it, and the next Ctrl-C is the program's own again.
+    """
+    program = (
+        "import os, signal, threading, time, ipvm\n"
+        "def press():\n"
+        "    from ipvm_kernel.node.place import Place\n"
+        "    from pathlib import Path\n"
+        "    while not Place(Path(os.environ['IPVM_HOME'])).alive(): time.sleep(0.02)\n"
+        "    time.sleep(1)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=press, daemon=True).start()\n"
+        "print(ipvm.node('start', port=0, foreground=True))\n"
+        "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["the node stopped", "True"]
+    assert not Place(home).alive()
