@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 from libp2p import new_host
@@ -155,9 +155,10 @@ class Network:
         if self._token is None:
             raise Unreachable("the network is closed")
         try:
-            return trio.from_thread.run(work, trio_token=self._token)
+            answer: _T = trio.from_thread.run(work, trio_token=self._token)
         except trio.RunFinishedError:
             raise Unreachable("the network is closed") from None
+        return answer
 
     # --- in trio's loop -----------------------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class Network:
             degree=degree,
             degree_low=low,
             degree_high=high,
-            heartbeat_interval=self._heartbeat,  # type: ignore[arg-type]  # it sleeps so long; a float is as good
+            heartbeat_interval=cast("int", self._heartbeat),  # it sleeps so long; a float is as good
             max_messages_per_topic_per_second=_PER_SECOND,
         )
         self._pubsub = pubsub = Pubsub(
