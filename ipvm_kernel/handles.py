@@ -6,7 +6,7 @@ let go of when nobody holds its end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ipvm_kernel.errors import (
     BrokenPromise,
@@ -21,6 +21,7 @@ from ipvm_kernel.errors import (
 )
 from ipvm_kernel.ipld import CID, FileBytes, Ipld, NumberList
 from ipvm_kernel.model import Promise, Receipt, Workflow
+from ipvm_kernel.notebook import current_cell
 from ipvm_kernel.printable import plural, printable, size
 from ipvm_kernel.wasm import saving
 from ipvm_kernel.wasm import types as wit
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from ipvm_kernel.engine.answers import Answer
     from ipvm_kernel.model import Branch, Instruction, Task
     from ipvm_kernel.runs import Run
-
-_REPR_CHARACTERS: Final = 400
 
 
 class Home(Protocol):
@@ -75,7 +74,7 @@ class Handle:
     `result()` or `await` gives the value, running only what has no receipt on file. Showing a handle never runs anything.
     """
 
-    __slots__ = ("__weakref__", "_home", "_parents", "_signature", "task")
+    __slots__ = ("__weakref__", "_home", "_parents", "_signature", "cell", "task")
 
     __array_ufunc__ = None  # so that numpy's operators let ours say what to do
 
@@ -86,6 +85,7 @@ class Handle:
         self.task = task
         self._signature = signature
         self._parents = parents
+        self.cell = current_cell()
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 
@@ -381,7 +381,7 @@ def brief(value: object) -> str:
         return f"{size(len(value))} of bytes"
     if isinstance(value, list | NumberList) and len(value) > 20:
         return f"[{', '.join(printable(repr(item), limit=40) for item in value[:5])}, …] ({len(value):,} items)"
-    return printable(repr(value), limit=_REPR_CHARACTERS)
+    return printable(repr(value), limit=400)
 
 
 _restore: Callable[[str], Handle] | None = None

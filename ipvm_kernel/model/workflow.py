@@ -14,6 +14,7 @@ from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
 from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.dot import digraph
 from ipvm_kernel.model.instruction import within
+from ipvm_kernel.model.mermaid import flowchart
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill
 from ipvm_kernel.printable import printable
@@ -113,6 +114,10 @@ class Workflow(Node, frozen=True, kw_only=True):
             IpvmError: The package `graphviz` is not installed.
         """
         return digraph(self.tasks)
+
+    def to_mermaid(self) -> str:
+        """Return the graph as Mermaid text, which GitHub and JupyterLab draw where it stands in Markdown."""
+        return flowchart(self.tasks)
 
     def checked(self) -> Workflow:
         """Return this workflow if it can be run as it stands.

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ipvm_kernel import plugins, provenance
+from ipvm_kernel import plugins
 from ipvm_kernel.callables import Module, handles_in, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
@@ -18,7 +18,7 @@ from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session import building, looking
+from ipvm_kernel.session import asking, building, looking
 from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.engine.executors import Executor
     from ipvm_kernel.engine.planner import Plan
-    from ipvm_kernel.provenance import Why
+    from ipvm_kernel.notebook import Cell
     from ipvm_kernel.session.looking import Found
+    from ipvm_kernel.wasm.types import Signature
 
 
 class Session:
@@ -88,8 +89,7 @@ class Session:
     @property
     def workers(self) -> str:
         """Who runs tasks, in a few words."""
-        executor = self._runner.executor
-        return f"{executor.slots} of {type(executor).__name__}"
+        return f"{self._runner.executor.slots} of {type(self._runner.executor).__name__}"
 
     def take_notices(self) -> list[str]:
         """Return what there is to be said once, such as that the store reached its limit."""
@@ -118,12 +118,11 @@ class Session:
             NotFound: No such file, or nobody has what the CID or address names.
         """
         cid, data = module_bytes(source, self.resources)
-        interface = self.library.interface(
-            cid, lambda wanted: data if data is not None else self.resources.read(wanted)
-        )
+        interface = self.library.interface(cid, lambda named: data if data is not None else self.resources.read(named))
+        label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
         if data is not None:
             self.store.put_file(data, "module")
-        label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
+        self._runner.places.call(cid, label)
         return Module(self, cid, interface, label, self.store.size(cid) or 0)
 
     def build(
@@ -168,6 +167,7 @@ class Session:
             NotFound: There is no such file, or it cannot be read or fetched.
         """
         cid, name = file_bytes(path, self.store, self.resources)
+        self._runner.places.call(cid, str(path))
         return File(cid, name, self.store.size(cid))
 
     def put(self, value: Any) -> File:
@@ -189,15 +189,15 @@ class Session:
             NotFound: It is not.
         """
         named = cid if isinstance(cid, CID) else CID.parse(cid)
-        return self._handle_of(Task(run=Instruction.from_block(self.store.get(named), trusted=True)))
+        task = Task(run=Instruction.from_block(self.store.get(named), trusted=True))
+        return Handle(self, task, self.signature_of(task.run))
 
-    def _handle_of(self, task: Task) -> Handle:
-        signature = None
-        op = self.ops.get(task.run.op)
-        if isinstance(op, WasmRun):
-            with contextlib.suppress(IpvmError):  # its value is then shown as it is on the wire
-                signature = op.signature(task.run)
-        return Handle(self, task, signature)
+    def signature_of(self, run: Instruction) -> Signature | None:
+        """Return the WIT signature of an instruction's function, or None: its value is then shown as it is on the wire."""
+        op = self.ops.get(run.op)
+        with contextlib.suppress(IpvmError):
+            return op.signature(run) if isinstance(op, WasmRun) else None
+        return None
 
     def keep(self, data: bytes | memoryview) -> CID:
         """Keep an argument's bytes and return their CID."""
@@ -234,14 +234,15 @@ class Session:
             executor: Who runs the tasks, if not the session's own.
             limits: What any task of this run may use, beside the session's own limits.
         """
-        workflow, tasks = self._workflow(what)
+        workflow, tasks, cells = self._workflow(what)
         again = set(tasks) if rerun is True else set(rerun or ())
         stopper, progress = Stopper(), Progress(len(tasks))
 
         def stream() -> Generator[Answer, None, None]:
             yield from self._runner.stream(
-                tasks, None, again, stopper, progress, workflow=workflow, name=name, executor=executor, limits=limits
-            )
+                tasks, None, again, stopper, progress,
+                workflow=workflow, name=name, executor=executor, limits=limits, cells=cells,
+            )  # fmt: skip
 
         return Run(workflow, stream, stopper=stopper, progress=progress, source=self, name=name)
 
@@ -253,15 +254,16 @@ class Session:
 
     def plan(self, what: Workflow | Handle | Iterable[Handle]) -> Plan:
         """Return what a run would do, and do nothing."""
-        _, tasks = self._workflow(what)
+        _, tasks, _ = self._workflow(what)
         return planned(tasks, self.store, self.ops)
 
-    def _workflow(self, what: Workflow | Handle | Iterable[Handle]) -> tuple[Workflow, dict[CID, Task]]:
+    def _workflow(
+        self, what: Workflow | Handle | Iterable[Handle]
+    ) -> tuple[Workflow, dict[CID, Task], dict[CID, Cell]]:
         if isinstance(what, Workflow):
-            return what, what.checked().by_instruction()
-        ends = handles_in(what)
-        tasks = {handle.cid: handle.task for handle in lineage(ends)}
-        return Workflow(tasks=tuple(tasks.values())), tasks
+            return what, what.checked().by_instruction(), {}
+        tasks, cells = _declared(lineage(handles_in(what)))
+        return Workflow(tasks=tuple(tasks.values())), tasks, cells
 
     # --- what handles ask ---------------------------------------------------------------------------------------------
 
@@ -278,9 +280,9 @@ class Session:
         wanted = [handle.cid for handle in ends]
         on_file = self.store.on_file(wanted)
         alone = all((found := on_file.get(cid)) and found.admitted and found.here for cid in wanted) and not rerun
-        tasks = {handle.cid: handle.task for handle in (ends if alone else lineage(ends))}
+        tasks, cells = _declared(ends if alone else lineage(ends))
         stopper, progress = Stopper(), Progress(len(tasks))
-        stream = functools.partial(self._runner.stream, tasks, wanted, rerun, stopper, progress)
+        stream = functools.partial(self._runner.stream, tasks, wanted, rerun, stopper, progress, cells=cells)
         return Run(Workflow(tasks=tuple(tasks.values())), stream, stopper=stopper, progress=progress, source=self)
 
     def run_of(self, handle: Handle) -> Run:
@@ -355,12 +357,7 @@ class Session:
         """Return the instruction that a CID is about: itself, or that of a task, invocation or receipt."""
         return looking.instruction_of(self.store, cid)
 
-    def why(self, what: Handle | CID) -> Why:
-        """Return why a task would be replayed or run now, and because of what."""
-        handle = what if isinstance(what, Handle) else self.handle(self.instruction_of(what))
-        names = [param.name for param in handle.signature.params] if handle.signature is not None else []
-        around = {task.run.cid: task.run for task in handle.workflow.tasks}
-        return provenance.why(self.store, handle.task, names, around)
+    why, trace, inputs, uses, diff = asking.why, asking.trace, asking.inputs, asking.uses, asking.diff
 
     def verify(self, share: float = 1.0) -> Iterator[Verified]:
         """Hash what the store holds against its CIDs, and yield how far it is."""
@@ -381,6 +378,10 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session on {self.store.where}>"
+
+
+def _declared(handles: list[Handle]) -> tuple[dict[CID, Task], dict[CID, Cell]]:
+    return {handle.cid: handle.task for handle in handles}, {handle.cid: handle.cell for handle in handles}
 
 
 def _there(answer: Answer | None) -> Answer:

@@ -215,14 +215,14 @@ class SqliteStore(Journal):
                     return len(batch.blocks[cid][0].data)
                 if cid in batch.files:
                     return batch.files[cid][0]
-        found = self._disk.rows("SELECT size FROM block WHERE cid = ? AND place != ?", (cid.bytes, schema.DROPPED))
+        found = self._disk.rows("SELECT size FROM block WHERE cid = ? AND place IN (0, 1)", (cid.bytes,))
         return found[0][0] if found else None
 
     # --- receipts -----------------------------------------------------------------------------------------------------
 
     def file(self, filing: Filing | Received) -> None:
         """Put a receipt on file."""
-        entry, found = filing.entry, found_as(filing)
+        entry, found, edges = filing.entry, found_as(filing), filing.edges()
         *explaining, answer = filing.blocks()
         recomputable = filing.own and filing.key is not None
         with self._writer.lock:
@@ -234,6 +234,7 @@ class SqliteStore(Journal):
             if filing.key is not None and filing.admitted:
                 batch.outcomes.setdefault(filing.key, found)
             batch.entries.append(entry)
+            batch.edges += edges
             self._added(size)
 
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
@@ -332,7 +333,7 @@ class SqliteStore(Journal):
         with self._writer.lock:
             waiting = {cid: None for batch in self._writer.batches() for cid in (*batch.blocks, *batch.files)}
         yield from waiting
-        for (raw,) in self._disk.rows("SELECT cid FROM block WHERE place != ? ORDER BY id DESC", (schema.DROPPED,)):
+        for (raw,) in self._disk.rows("SELECT cid FROM block WHERE place IN (0, 1) ORDER BY id DESC"):
             cid = unchecked(raw)
             if cid not in waiting:
                 yield cid

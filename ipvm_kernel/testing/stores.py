@@ -12,6 +12,7 @@ from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, file_cid
 from ipvm_kernel.store import Entry, RunRecord
 from ipvm_kernel.testing.journals import JournalContract
+from ipvm_kernel.testing.lineage import LineageContract
 from ipvm_kernel.testing.received import ReceivedContract
 from ipvm_kernel.testing.samples import filing, task
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 SIZES = (0, 1, 65_536, 65_537, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES)
 
 
-class StoreContract(JournalContract, ReceivedContract):
+class StoreContract(JournalContract, LineageContract, ReceivedContract):
     """Inherit this, say how to open a store, and which of the two promises that not all make it makes.
 
     Attributes:

@@ -100,8 +100,18 @@ VERBS: Final[dict[str, Verb]] = {
         Verb("cid", "looking", "Print the CIDs of a workflow file or any file.", (
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
         )),
-        Verb("show", "looking", "Show what a name or a CID stands for.", (_x(),)),
-        Verb("why", "looking", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("show", "looking", "Show what a name or a CID stands for: fields, links, state, lineage.", (
+            _x(),
+            Argument(("--html",), "write one page to be read offline", {"nargs": "?", "const": "", "metavar": "FILE"}),
+        )),
+        Verb("why", "tracing", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("inputs", "tracing", "List what a value was made of in the end: modules, files, literals, and the cells.", (_x(),)),
+        Verb("uses", "tracing", "List what was made with a task, a file or a module, in all notebooks.", (_x(),)),
+        Verb("diff", "tracing", "Show how two tasks, receipts or runs differ, down to the first input.", (
+            Argument(("a",), "a name, a CID, or the short form of a CID", thing=True),
+            Argument(("b",), "the other", thing=True),
+        )),
+        Verb("trace", "tracing", "Show the steps that lead to a value, up to modules, files, literals and cells.", (_x(),)),
         Verb("receipts", "looking", "List the latest receipts.", (
             Argument(("-n", "--count"), "how many (20)", {"type": int, "default": 20}),
         )),
@@ -129,9 +139,10 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("file",), "its path", {"metavar": "FILE"}),
             Argument(("--trust",), "its receipts may be replayed, where they mean the same here", {"action": "store_true"}),
         )),
-        Verb("export", "exchanging", "Write receipts for others: a capsule, or a database for Homestar.", (
+        Verb("export", "exchanging", "Write receipts, graphs and provenance for others: capsule, picture, PROV, RO-Crate.", (
             _x("a receipt, a task or a workflow", nargs="?", default=None),
-            Argument(("file",), "the capsule", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("file",), "the file, whose ending says the format", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("--format",), "capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
         )),
         Verb("node", "nodes", "Start, stop, ping or ask the node that serves Homestar's JSON-RPC from this store.", (

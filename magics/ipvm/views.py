@@ -45,6 +45,11 @@ class View:
     def __repr__(self) -> str:
         return self.text
 
+    @property
+    def html(self) -> str:
+        """It as HTML."""
+        return self._repr_html_()
+
     def _repr_html_(self) -> str:
         return (
             self._html

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ipvm_kernel import CID, File, Handle, Receipt, Run, Workflow
 from ipvm_kernel.errors import NotFound
 from ipvm_kernel.printable import printable, size
-from ipvm_kernel.session import Module, default, read_file
+from ipvm_kernel.session import Module, Promised, default, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["cid_of", "handle_of", "read_file", "told_on_terminal"]
+__all__ = ["cid_of", "handle_of", "read_file", "thing_of", "told_on_terminal"]
 
 
 def cid_of(x: Any) -> CID:
@@ -42,6 +42,17 @@ def handle_of(x: Any) -> Handle:
     """Return the handle of the task that a person named."""
     session = default()
     return x if isinstance(x, Handle) else session.handle(session.instruction_of(cid_of(x)))
+
+
+def thing_of(x: Any) -> Any:
+    """Return what a person named as something that provenance knows: an object of theirs, or a CID.
+
+    Raises:
+        NotFound: It is nothing that came of something.
+    """
+    if isinstance(x, Promised):
+        return x.handle
+    return x if isinstance(x, Handle | Run | Workflow | Receipt | File) else cid_of(x)
 
 
 @contextlib.contextmanager
