@@ -116,8 +116,8 @@ def receipts(count: int = 20) -> View:
             ]
         )
         data.append(
-            {"at": entry.at, "how": entry.how, "func": entry.func, "instruction": entry.instruction,
-             "receipt": entry.receipt, "seconds": entry.seconds, "fuel": entry.fuel, "error": entry.error}
+            {"at": entry.at, "how": entry.how, "func": printable(entry.func), "instruction": entry.instruction,
+             "receipt": entry.receipt, "seconds": entry.seconds, "fuel": entry.fuel, "error": printable(entry.error)}
         )  # fmt: skip
     head = ["when", "how", "function", "instruction", "receipt", "took", "value"]
     if not rows:
