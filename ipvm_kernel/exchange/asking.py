@@ -48,7 +48,7 @@ class Asked:
 
     def __init__(
         self,
-        root: CID,
+        root: CID | str,
         sources: list[Source],
         deadline: Deadline,
         told: Fetching,

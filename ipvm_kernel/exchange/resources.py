@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from ipvm_kernel.errors import BadInput, Cancelled, IpvmError, LimitExceeded, Mismatch, NotFound
 from ipvm_kernel.exchange.asking import Asked, Fetching, Source, gathered
 from ipvm_kernel.ipld import CID, Block
-from ipvm_kernel.ipld.unixfs import read
+from ipvm_kernel.ipld.unixfs import entry, read
 from ipvm_kernel.model import Promise, address
 from ipvm_kernel.printable import printable, size
 
@@ -139,12 +139,14 @@ class Resources:
             As `provide` does.
         """
         place = address.parse(text)
-        if place.cid is not None:
+        if place.kind == "content" and place.cid is not None:
             return self.fetch(place.cid, use, stop)
         before = self._store.pins().get(text)
         if before is not None and self._store.size(before) is not None:
-            if place.kind == "web" or not Path(place.path).is_file():
+            if place.kind != "file" or not Path(place.path).is_file():
                 return before
+        elif place.kind == "inside":
+            return self._wait(text, stop, lambda flight: self._inside(place, use, flight))
         elif place.kind == "web":
             return self._wait(text, stop, lambda flight: self._download(text, use, before, flight))
         return self._local(text, Path(place.path), use, before)
@@ -241,6 +243,19 @@ class Resources:
             return kubo.version(Deadline(2))
         except IpvmError:
             return ""
+
+    def _inside(self, place: address.Address, use: Use, flight: _Flight) -> CID:
+        """Fetch a file in a folder, each folder on the way checked, and record which one it is."""
+        asked = Asked(place.text, self.sources, flight.deadline, flight.told, self._tell)
+        found = place.cid
+        for name in place.path.split("/"):
+            assert found is not None
+            folder, found = found, entry(found, asked.block(found), name)
+            if found is None:
+                raise NotFound(f"the folder {folder} has no {printable(name, limit=100)!r}")
+        assert found is not None
+        kept = self.fetch(found, use) if self.has(found) else self._bring(found, use, flight)
+        return self._record(place.text, kept, None)
 
     @property
     def fetching(self) -> list[Fetching]:

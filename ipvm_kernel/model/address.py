@@ -21,13 +21,14 @@ class Address(msgspec.Struct, frozen=True):
     """Where a resource is.
 
     Attributes:
-        kind: `content` if a CID says what it is, `web` and `file` if only a place is known.
+        kind: `content` if a CID says what it is, `inside` if the CID is of a folder and it is a file in it, `web` and `file`
+            if only a place is known.
         text: It as it was written.
-        cid: The CID, of content.
-        path: The path, of a file.
+        cid: The CID, of content, or of the folder.
+        path: The path, of a file or inside a folder.
     """
 
-    kind: Literal["content", "web", "file"]
+    kind: Literal["content", "inside", "web", "file"]
     text: str
     cid: CID | None = None
     path: str = ""
@@ -44,9 +45,10 @@ def content(text: str) -> CID | None:
     if found is not None:
         return found
     try:
-        return parse(text).cid
+        named = parse(text)
     except BadInput:
         return None
+    return named.cid if named.kind == "content" else None
 
 
 def parse(text: str) -> Address:
@@ -65,15 +67,14 @@ def parse(text: str) -> Address:
         case "":
             return Address("content", text, _cid(text, text))
         case "ipfs":
-            if parts.query or parts.fragment or parts.path not in {"", "/"}:
-                raise BadInput(
-                    f"expected ipfs:// and the CID of a file, found {shown!r}: give the CID of the file itself"
-                )
-            return Address("content", text, _cid(text[7:].rstrip("/"), text))
+            if parts.query or parts.fragment:
+                raise BadInput(f"expected ipfs://, a CID and perhaps a path, found {shown!r}: leave out what follows")
+            name, _, path = text[7:].partition("/")
+            return _content(text, name, unquote(path))
         case "https" | "http":
-            cid = _gateway(parts.hostname or "", unquote(parts.path), text)
-            if cid is not None:
-                return Address("content", text, cid)
+            found = _gateway(parts.hostname or "", unquote(parts.path), text)
+            if found is not None:
+                return found
             if parts.scheme.lower() == "http":
                 raise BadInput(f"expected https:, found {shown!r}: anybody on the way can change what http: brings")
             if parts.username is not None or parts.password is not None:
@@ -94,8 +95,8 @@ def parse(text: str) -> Address:
             )
 
 
-def _gateway(host: str, path: str, text: str) -> CID | None:
-    """Return the CID in the URL of a gateway, by subdomain or by path, or None if it is no such URL."""
+def _gateway(host: str, path: str, text: str) -> Address | None:
+    """Return what the URL of a gateway names, by subdomain or by path, or None if it is no such URL."""
     labels = host.split(".")
     if len(labels) > 2 and labels[1] in {"ipfs", "ipns"}:
         kind, name, rest = labels[1], labels[0], path
@@ -107,12 +108,16 @@ def _gateway(host: str, path: str, text: str) -> CID | None:
         raise BadInput(
             f"expected a CID, found {printable(text, limit=200)!r}: what an IPNS name leads to changes. Resolve it first"
         )
-    if rest.strip("/"):
-        raise BadInput(
-            f"expected the CID of a file, found a path inside a folder in {printable(text, limit=200)!r}: give the CID of "
-            "the file itself"
-        )
-    return _cid(name, text)
+    return _content(text, name, rest)
+
+
+def _content(text: str, name: str, path: str) -> Address:
+    """Return the address of a file by its CID, or by that of a folder and a path in it."""
+    parts = [part for part in path.split("/") if part]
+    if {".", ".."} & set(parts):
+        raise BadInput(f"expected a path without . and .., found {printable(text, limit=200)!r}")
+    cid = _cid(name, text)
+    return Address("inside", text, cid, "/".join(parts)) if parts else Address("content", text, cid)
 
 
 def _cid(name: str, text: str) -> CID:

@@ -13,6 +13,11 @@ from ipvm_kernel.provenance import Diff, Difference, Graph, Inputs, Place, RunDi
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
+from ipvm_kernel.session.joining import join as join_peers
+from ipvm_kernel.session.joining import joined as joined_peers
+from ipvm_kernel.session.joining import leave as leave_peers
+from ipvm_kernel.session.joining import policy as trust_policy
+from ipvm_kernel.session.peering import admit as admit_peer
 from ipvm_kernel.session.session import Session
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.session.telling import export_crate, export_prov, workflow_of
@@ -47,6 +52,7 @@ __all__ = [
     "Tally",
     "Uses",
     "Why",
+    "admit_peer",
     "bytes_of",
     "caps_from_environment",
     "current",
@@ -57,12 +63,16 @@ __all__ = [
     "export_prov",
     "gather",
     "home_folder",
+    "join_peers",
+    "joined_peers",
+    "leave_peers",
     "lineage",
     "load",
     "plugins",
     "read_file",
     "set_default",
     "shown",
+    "trust_policy",
     "when",
     "workflow_of",
 ]

@@ -145,6 +145,23 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("--format",), "capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
         )),
+        Verb("node", "nodes", "Start, stop, ping or ask the node that serves Homestar's JSON-RPC from this store.", (
+            Argument(("action",), "start, stop, ping or info", {"choices": ["start", "stop", "ping", "info"]}),
+            Argument(("--port",), "the first port that is tried (1337); 0 takes any", {"type": int, "metavar": "N"}),
+            Argument(("--settings",), "a TOML file", {"metavar": "FILE"}),
+            Argument(("--without-token",), "serve clients of this machine that know no token", {"action": "store_true"}),
+            Argument(("--foreground",), "serve here, until stopped", {"action": "store_true"}),
+        )),
+        Verb("peer", "peers", "Call a peer, list who is connected, or send them receipts.", (
+            Argument(("address",), "its multiaddr; without one, list who is connected", {"nargs": "?", "default": None}),
+            Argument(("--publish",), "send the receipts of this to the peers", {"metavar": "X", "default": None}, thing=True),
+            Argument(("--find",), "ask the peers for the receipt of this", {"metavar": "X", "default": None}, thing=True),
+            Argument(("--leave",), "leave the network", {"action": "store_true"}),
+        )),
+        Verb("trust", "peers", "Use a peer's receipts; without one, list whom you trust.", (
+            Argument(("peer",), "its id", {"nargs": "?", "default": None}),
+            Argument(("--remove",), "trust it no longer", {"action": "store_true"}),
+        )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
         Verb("plugins", "installing", "List operations, executors, stores and toolchains."),
         Verb("demo", "installing", "Write the notebooks, their modules and data to a folder.", (

@@ -7,7 +7,18 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bulk, homestar, interrupts, lineage, memory, replays, runs, starts, transfers
+from tests.benchmarks import (
+    bulk,
+    homestar,
+    interrupts,
+    lineage,
+    memory,
+    notifications,
+    replays,
+    runs,
+    starts,
+    transfers,
+)
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -21,6 +32,7 @@ BENCHMARKS = [
     *memory.BENCHMARKS,
     *lineage.BENCHMARKS,
     *homestar.BENCHMARKS,
+    *notifications.BENCHMARKS,
 ]
 
 

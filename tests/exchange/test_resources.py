@@ -190,6 +190,58 @@ def test_the_real_kubo(kubo: Kubo) -> None:
         Resources(MemoryStore(), Settings(kubo=f"http://127.0.0.1:{kubo.port}", seconds=3)).fetch(file_cid(b"nowhere"))
 
 
+def folder(fake: Fake, entries: dict[str, CID]) -> CID:
+    """
+    Have a folder, and return its CID.
+    """
+    from ipvm_kernel.ipld.bases import to_varint
+
+    def sized(data: bytes) -> bytes:
+        return to_varint(len(data)) + data
+
+    links = [b"\x0a" + sized(cid.bytes) + b"\x12" + sized(name.encode()) + b"\x18\x00" for name, cid in entries.items()]
+    data = b"".join(b"\x12" + sized(link) for link in links) + b"\x0a\x02\x08\x01"
+    cid = CID.of(data, "dag-pb", "sha2-256")
+    fake.blocks[str(cid)] = data
+    return cid
+
+
+def test_a_file_in_a_folder(fake: Fake, address: str) -> None:
+    """
+    A module by a path in a folder is found, folder by folder, each checked; and from then on it is here.
+    """
+    inner = folder(fake, {"add one.wat": fake.add(WAT), "other": fake.add(b"x")})
+    root = folder(fake, {"modules": inner})
+    with Session(None) as session:
+        resources_of(session, address)
+        for form in ("ipfs://{}/modules/add%20one.wat", "https://ipfs.io/ipfs/{}/modules/add%20one.wat"):
+            run = session.run(Workflow(tasks=(task(form.format(root), 1, 2),))).wait()
+            assert [receipt.value for receipt in run.receipts] == [3]
+        assert fake.asked.count(str(file_cid(WAT))) == 1
+        fake.asked.clear()
+        assert session.module(f"ipfs://{root}/modules/add%20one.wat").add(3, 4).result() == 7
+        with pytest.raises(NotFound, match="has no 'absent'"):
+            session.module(f"ipfs://{root}/modules/absent")
+        with pytest.raises(BadInput, match="Expected a folder, found a file"):
+            session.module(f"ipfs://{root}/modules/other/more")
+    assert str(file_cid(WAT)) not in fake.asked
+
+
+@pytest.mark.peer("kubo")
+def test_a_folder_of_the_real_kubo(kubo: Kubo) -> None:
+    """
+    A folder that a real Kubo made is read like ours.
+    """
+    import json
+
+    answer = kubo.rpc("add", body=WAT, cid_version=1, raw_leaves=True, wrap_with_directory=True)
+    *_, root = [json.loads(line)["Hash"] for line in answer.splitlines()]
+    here = resources(kubo=f"http://127.0.0.1:{kubo.port}", seconds=10)
+
+    assert here.obtain(f"ipfs://{root}/data", "module") == file_cid(WAT)
+    assert here.read(file_cid(WAT)) == WAT
+
+
 # --- Tasks ---
 
 ADDRESSES = [
@@ -545,7 +597,7 @@ def test_bad_settings(name: str, value: str) -> None:
 
 NO_ADDRESSES = [
     "ipns://docs.ipfs.tech", "https://ipfs.io/ipns/docs.ipfs.tech", "https://docs-ipfs-tech.ipns.dweb.link/",
-    "ipfs://bafkqabiaaebagba/inner", "https://ipfs.io/ipfs/bafkqabiaaebagba/inner", "data:application/wasm;base64,AA",
+    "ipfs://bafkqabiaaebagba?x", "https://ipfs.io/ipfs/bafkqabiaaebagba/../x", "data:application/wasm;base64,AA",
     "http://example.com/x.wasm", "https://user:secret@example.com/x.wasm", "https:///x", "file://server/x.wasm", "ftp://x/y",
     "https://[::1", "https://x:99999/", "javascript:alert(1)",
 ]  # fmt: skip
