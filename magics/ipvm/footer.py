@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm import stale
@@ -91,9 +92,7 @@ class Footer:
 
         text = "\n".join(lines)
         quiet = '<div style="opacity:0.7;font-size:90%;white-space:pre-wrap">'
-        about = {
-            "ipvm": {"workflows": tally.workflows, "receipts": dict(list(tally.receipts.items())[:NAMED_RECEIPTS])}
-        }
+        about = _about(tally.workflows, tally.receipts)
         display(
             {"text/plain": text, "text/html": f"{quiet}{markup(text, limit=100_000, keep=chr(10))}</div>"},
             raw=True,
@@ -118,8 +117,15 @@ def _logs(session: Session, tally: Tally) -> list[str]:
 
 def metadata(run: Run) -> dict[str, Any]:
     """Return the metadata of a run's output: its workflow, and the receipt of each instruction."""
-    receipts = {str(cid): str(receipt) for cid, receipt in list(run.receipt_cids.items())[:NAMED_RECEIPTS]}
-    return {"ipvm": {"workflows": [str(run.workflow.cid)], "receipts": receipts}}
+    return _about([str(run.workflow.cid)], {str(cid): str(receipt) for cid, receipt in run.receipt_cids.items()})
+
+
+def _about(workflows: list[str], receipts: dict[str, str]) -> dict[str, Any]:
+    """Return an output's metadata: which cell made which receipts. The cell is its id, or a hash of its source."""
+    from ipvm_kernel.notebook import current_cell
+
+    named = dict(islice(receipts.items(), NAMED_RECEIPTS))
+    return {"ipvm": {"cell": current_cell().ident, "workflows": workflows, "receipts": named}}
 
 
 def said() -> None:

@@ -75,9 +75,11 @@ class Names:
     def of(self, handle: Handle) -> list[Stale]:
         """Return the inputs of a handle that their names stand for no more, the nearest first."""
         now = {name: (cid, value) for name, cid, value in self._things()}
-        return list(self._of(handle, now))[:_TOLD]
+        return list(self._of(handle, now, {}))[:_TOLD]
 
-    def _of(self, handle: Handle, now: Mapping[str, tuple[CID, Any]]) -> Iterator[Stale]:
+    def _of(
+        self, handle: Handle, now: Mapping[str, tuple[CID, Any]], known: dict[tuple[CID, CID], bool]
+    ) -> Iterator[Stale]:
         seen = {handle.cid}
         pending: list[Handle] = [handle]
         for one in pending:  # which grows
@@ -92,7 +94,12 @@ class Names:
                     continue  # it has a name still
                 for name in names:
                     current = now.get(name)
-                    if current is not None and _replaced(cid, made_by, current[1]):
+                    if current is None:
+                        continue
+                    key = (cid, current[0])
+                    if key not in known:
+                        known[key] = _replaced(cid, made_by, current[1])
+                    if known[key]:
                         yield Stale(name, cid, current[0])
                         break
 
@@ -101,11 +108,12 @@ class Names:
         now = {name: (cid, value) for name, cid, value in self._things()}
         handles = sys.modules.get("ipvm_kernel.handles")
         found: dict[str, tuple[Handle, list[Stale]]] = {}
+        known: dict[tuple[CID, CID], bool] = {}  # whether one thing took the place of another
         if all(any(now.get(name, (None,))[0] == cid for name in names) for cid, names in self._had.items()):
             return found  # every thing has a name still
         for name, (_, value) in now.items():
             if handles is not None and type(value) is handles.Handle:
-                why = list(self._of(value, now))[:_TOLD]
+                why = list(self._of(value, now, known))[:_TOLD]
                 if why:
                     found[name] = (value, why)
         return found

@@ -102,3 +102,14 @@ def test_a_cell_is_known_by_the_number_that_stands_beside_it(notebook: Notebook)
 
     assert notebook.shell.user_ns["crop"].cell.count == counted
     assert notebook.shell.user_ns["crop"].cell.count == notebook.shell.execution_count - 2
+
+
+def test_an_output_names_its_cell(notebook: Notebook) -> None:
+    """
+    The metadata of what stands under a cell says which cell made the receipts, by its id.
+    """
+    told = cell(notebook, "demo.add(1, 2).result()", "abc-1")
+    (about,) = [output.metadata["ipvm"] for output in told.shown if output.metadata]
+
+    assert about["cell"] == "abc-1"
+    assert len(about["receipts"]) == 1
