@@ -13,6 +13,7 @@ from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
 from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
 from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.dot import digraph
+from ipvm_kernel.model.exploring import explore
 from ipvm_kernel.model.instruction import within
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill
@@ -106,6 +107,14 @@ class Workflow(Node, frozen=True, kw_only=True):
             IpvmError: The package `graphviz` is not installed.
         """
         return digraph(self.tasks)
+
+    def explore(self) -> None:
+        """Show the graph of this workflow, to be searched, folded and asked about each task.
+
+        Raises:
+            BadInput: No notebook is here.
+        """
+        explore(self)
 
     def checked(self) -> Workflow:
         """Return this workflow if it can be run as it stands.

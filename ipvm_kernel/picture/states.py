@@ -98,3 +98,26 @@ def icon(state: str) -> str:
 def data_uri(media: str, data: bytes) -> str:
     """Return bytes as an address that holds them."""
     return f"data:{media};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def icons() -> list[tuple[str, str, bool, bool]]:
+    """Return the outline and the sign of each state's icon, whether the outline is a line, and whether the sign is filled."""
+    return [(shown.body, shown.glyph, shown.hollow, state in _FILLED) for state, shown in MARKS.items()]
+
+
+def style(scope: str) -> str:
+    """Return a style sheet with the colours of each state: `--i` ink, `--f` fill and `--w` words of the classes s0 to s9.
+
+    Dark where JupyterLab says that it is dark, and where there is no JupyterLab and the reader's system says so.
+
+    Args:
+        scope: The selector of what it is for.
+    """
+    shown = list(MARKS.values())
+    light = "".join(f"--i{n}:{m.ink};--f{n}:{m.light[0]};--w{n}:{m.light[1]};" for n, m in enumerate(shown))
+    dark = "".join(f"--f{n}:{m.dark[0]};--w{n}:{m.dark[1]};" for n, m in enumerate(shown))
+    classes = "".join(f"{scope} .s{n}{{--i:var(--i{n});--f:var(--f{n});--w:var(--w{n})}}" for n in range(len(shown)))
+    return (
+        f'{scope}{{{light}}}{classes}[data-jp-theme-light="false"] {scope}{{{dark}}}'
+        f"@media(prefers-color-scheme:dark){{body:not([data-jp-theme-light]) {scope}{{{dark}}}}}"
+    )
