@@ -31,6 +31,9 @@ ROOM: Final = 1000.0
 FEW: Final = 12
 """Tasks of an opened function that are cards of their own in a large graph; those of more are cells of a tray."""
 
+ROOMY: Final = 12
+"""Boxes up to which a card has room for a CID beside the state."""
+
 CELL: Final = 18.0
 """Pixels from one cell of a tray to the next."""
 
@@ -99,7 +102,7 @@ def arranged(shape: Shape, opened: Collection[int], folds: Sequence[Fold] = ()) 
 
     The keys are `boxes` (x, y, width, height, kind, position, cells side by side), `where` (the box of each task), `cells` (the position of
     each task in its tray, or -1), `arrows` (line and head as paths of SVG, source, target, branch, label, its x, y and
-    width), `width` and `height`, in pixels. The kind of a box is "task", "pile" (a closed function), "tray" (an open
+    width), `width` and `height`, in pixels, and `brief`, True if a card has no room for a CID. The kind of a box is "task", "pile" (a closed function), "tray" (an open
     one), "before" or "after".
     """
     where, boxes = _boxes(shape, opened, folds)
@@ -110,7 +113,8 @@ def arranged(shape: Shape, opened: Collection[int], folds: Sequence[Fold] = ()) 
             cells[task] = counts[box]
         counts[box] += 1
     links = _links(shape, where, {at for at, (kind, _) in enumerate(boxes) if kind in {"before", "after"}})
-    width = _width(shape, boxes)
+    brief = len(boxes) > ROOMY
+    width = _width(shape, boxes, brief=brief)
     sizes = [_tray(counts[at], width) if kind == "tray" else (width, _HEIGHT) for at, (kind, _) in enumerate(boxes)]
     placed = _placed(len(boxes), links, sizes)
     written = svg.labels(links, placed)
@@ -126,6 +130,7 @@ def arranged(shape: Shape, opened: Collection[int], folds: Sequence[Fold] = ()) 
         "where": where,
         "cells": cells,
         "arrows": arrows,
+        "brief": brief,
         "width": round(placed.width, 1),
         "height": round(placed.height, 1),
         "opened": sorted(opened),
@@ -166,11 +171,12 @@ def _links(shape: Shape, where: list[int], folded: Collection[int]) -> list[Link
     return [Link(source, target, branch, count) for (source, target, branch), count in tallied.items()]
 
 
-def _width(shape: Shape, boxes: Sequence[tuple[str, int]]) -> float:
+def _width(shape: Shape, boxes: Sequence[tuple[str, int]], *, brief: bool) -> float:
     """Return the width that all boxes but trays have."""
     longest = max((widths.columns(clipped(func, _LONGEST)) for func, _ in shape.kinds), default=0)
     piles = any(kind != "task" for kind, _ in boxes)
-    return max(172.0, min(272.0, round(longest * _NAME + (104 if piles else 56))))
+    least = 172.0 if piles or not brief else 118.0
+    return max(least, min(272.0, round(longest * _NAME + (104 if piles else 56))))
 
 
 def _tray(count: int, width: float) -> tuple[float, float]:

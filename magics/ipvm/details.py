@@ -33,9 +33,9 @@ def details(graph: Graph, at: int) -> dict[str, Any]:
     used = [n for n, draft in enumerate(graph.shape.drafts) if any(source == at for source, _ in draft.awaits)]
     sections: list[dict[str, Any]] = []
 
-    def add(title: str, rows: list[Row], *, fold: bool = False) -> None:
+    def add(title: str, rows: list[Row]) -> None:
         if rows:
-            sections.append({"title": title, "rows": rows, "fold": fold})
+            sections.append({"title": title, "rows": rows})
 
     add("Result", _result(handle, receipt, room))
     add("Inputs", _inputs(graph, handle, room))

@@ -41,7 +41,8 @@ class Footer:
         from ipvm_kernel import notebook
 
         notebook.end_capture()
-        count = self._shell.execution_count if info.store_history else 0
+        history = self._shell.history_manager  # the shell's own count is one ahead here, since IPython 9
+        count = len(history.input_hist_raw) if info.store_history and history is not None else 0
         notebook.set_cell(
             notebook.Cell.of(
                 info.raw_cell or "", ident=info.cell_id, count=count, notebook=os.environ.get("JPY_SESSION_NAME", "")

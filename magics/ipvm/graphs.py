@@ -82,8 +82,8 @@ class Graph:
         Raises:
             NotFound: The session has no task for it.
         """
-        workflow = home.handle(home.instruction_of(_in(home, receipt))).workflow
-        return cls(workflow.tasks, home, title="receipt", workflow=workflow.cid, select=workflow.tasks[-1].run.cid)
+        end = home.instruction_of(_in(home, receipt))
+        return cls(_before(home, end), home, title="receipt", select=end)
 
     @cached_property
     def shape(self) -> Shape:
@@ -192,6 +192,24 @@ def _begins(cid: CID, wanted: str) -> bool:
 def _rounded(left: float) -> float:
     """Return a time that nobody can know exactly, with no more digits than it deserves."""
     return max(1.0, round(left) if left < 20 else round(left / 5) * 5)
+
+
+def _before(home: Session, end: CID) -> list[Task]:
+    """Return an instruction's task and all that led to it, as far as their blocks are in the store."""
+    found: dict[CID, Task] = {}
+    pending = [end]
+    while pending and len(found) < MOST:
+        cid = pending.pop()
+        if cid in found:
+            continue
+        try:
+            found[cid] = home.handle(cid).task
+        except IpvmError:
+            if cid == end:
+                raise
+            continue  # of a workflow whose tasks are not here
+        pending += [promise.instruction for promise in found[cid].run.awaits]
+    return list(found.values())[::-1]
 
 
 def _in(home: Session, receipt: Receipt) -> CID:

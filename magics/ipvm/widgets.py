@@ -42,13 +42,9 @@ def possible() -> bool:
 
 @functools.cache
 def module() -> str:
-    """Return our ES modules as the one that anywidget takes: in order, without the imports between them."""
-    parts = []
-    for name in _MODULES:
-        source = (_STATIC / f"{name}.js").read_text(encoding="utf-8")
-        source = re.sub(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', "", source, flags=re.MULTILINE)
-        parts.append(re.sub(r"^export (?!default)", "", source, flags=re.MULTILINE))
-    return "\n".join(parts)
+    """Return our ES modules as the one that anywidget takes: in order, without imports, comments and indentation."""
+    source = "".join((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _MODULES)
+    return re.sub(r"^(?:import .*|\s*(?://|/\*\*).*|)\n|^ +|^export (?!default)", "", source, flags=re.MULTILINE)
 
 
 @functools.cache
@@ -158,5 +154,5 @@ class Live:
             return details(self.graph, task)
         except (IpvmError, OSError) as error:  # a store that is closed or broken: the graph stays, and says so
             told = printable(str(error), limit=500)
-            section = {"title": "Details", "rows": [("", [{"as": "error", "text": told}])], "fold": False}
+            section = {"title": "Details", "rows": [("", [{"as": "error", "text": told}])]}
             return {"say": "details", "task": task, "sections": [section], "awaits": 0, "used": 0}

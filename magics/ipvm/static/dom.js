@@ -1,27 +1,22 @@
-// Elements and their text. Whatever a guest, a file or a peer chose enters a page here, as text and never as markup.
+// Elements and their text. What a guest, a file or a peer chose enters a page here, as text and never as markup.
 
-const SVG = "http://www.w3.org/2000/svg";
-
-function dress(node, attributes, children) {
+const dress = (node, attributes, children) => {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+    else if (value !== false && value != null) node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat().filter((child) => child != null));
   return node;
-}
+};
 
-/** An element of HTML. Strings among the children become text. */
+/** An element of HTML, or of SVG. Strings among the children become text. */
 export const html = (tag, attributes, ...children) => dress(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes, ...children) => dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
-/** The same of SVG. */
-export const svg = (tag, attributes, ...children) => dress(document.createElementNS(SVG, tag), attributes, children);
-
-/** The icon of a state, or one of our own signs, from the symbols that `symbols` made. */
+/** The icon of a state, or one of our own signs: a symbol of this widget. */
+export const use = (id, name, at) => svg("use", { href: `#${id}-${name}`, ...at });
 export const icon = (id, name, size = 16) =>
-  svg("svg", { width: size, height: size, viewBox: "0 0 16 16", "aria-hidden": "true", class: "ic" },
-    svg("use", { href: `#${id}-${name}` }));
+  svg("svg", { width: size, height: size, viewBox: "0 0 16 16", "aria-hidden": "true", class: "ic" }, use(id, name));
 
 const SIGNS = {
   plus: "M8 3.5v9M3.5 8h9", minus: "M3.5 8h9", fit: "M6 2.5H2.5V6M10 2.5h3.5V6M6 13.5H2.5V10M10 13.5h3.5V10",
@@ -30,34 +25,43 @@ const SIGNS = {
   tick: "M3.5 8.5l3 3l6-7",
 };
 
-/** The symbols of one widget; ids are made unique by `id`, since a page may have many. */
+/** The symbols of one widget; `id` makes theirs unique, since a page may have many. */
 export function symbols(id, icons) {
-  const made = icons.map(([body, glyph, hollow, filled], state) => {
-    const line = { "stroke-width": 1.8, "stroke-linecap": "round", "stroke-linejoin": "round" };
-    const paths = hollow
-      ? [svg("path", { d: body, fill: "none", stroke: "var(--i)", "stroke-width": 1.8, ...(glyph ? {} : { "stroke-dasharray": "2.6 2.5" }) }),
-         svg("path", { d: glyph, fill: "var(--i)" })]
-      : [svg("path", { d: body, fill: "var(--i)" }),
-         svg("path", filled ? { d: glyph, fill: "#fff" } : { d: glyph, fill: "none", stroke: "#fff", ...line })];
-    return svg("symbol", { id: `${id}-${state}`, viewBox: "0 0 16 16" }, paths);
-  });
-  for (const [name, d] of Object.entries(SIGNS)) {
-    const drawn = { d, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round", "stroke-linejoin": "round" };
-    made.push(svg("symbol", { id: `${id}-${name}`, viewBox: "0 0 16 16" }, svg("path", drawn)));
-  }
-  return svg("svg", { width: 0, height: 0, "aria-hidden": "true", style: "position:absolute" }, svg("defs", {}, made));
+  const line = { fill: "none", "stroke-width": 1.8, "stroke-linecap": "round", "stroke-linejoin": "round" };
+  const symbol = (name, ...paths) => svg("symbol", { id: `${id}-${name}`, viewBox: "0 0 16 16" }, paths.map((path) => svg("path", path)));
+  const ink = "var(--i)";
+  const made = icons.map(([body, glyph, hollow, filled], state) => hollow
+    ? symbol(state, { d: body, fill: "none", stroke: ink, "stroke-width": 1.8, "stroke-dasharray": glyph ? null : "2.6 2.5" }, { d: glyph, fill: ink })
+    : symbol(state, { d: body, fill: ink }, filled ? { d: glyph, fill: "#fff" } : { d: glyph, stroke: "#fff", ...line }));
+  const signs = Object.entries(SIGNS).map(([name, d]) => symbol(name, { d, stroke: "currentColor", ...line, "stroke-width": 1.6 }));
+  return svg("svg", { width: 0, height: 0, "aria-hidden": "true", style: "position:absolute" }, made, signs);
 }
 
 /** A button with a sign, a word, or both. */
 export const button = (id, sign, word, label, onclick, attributes) =>
-  html("button", { type: "button", "aria-label": word === label ? null : label, title: label, onclick, ...attributes },
+  html("button", { type: "button", "aria-label": word ? null : label, title: label, onclick, class: word ? null : "bare", ...attributes },
     sign ? icon(id, sign) : null, word ? html("span", {}, word) : null);
 
-/** A number with separators: 1,234. */
 export const number = (count) => count.toLocaleString("en-US");
-
-/** A count with its noun. */
 export const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
-
-/** Text in at most so many characters. */
 export const clip = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
+
+/** States in the order in which they are told: those that need a look, then ends, then what is still to come. */
+const ORDER = [5, 9, 2, 3, 4, 6, 8, 7, 1, 0];
+
+/** The states that occur, by how many tasks are in each. */
+export const told = (counts) => ORDER.filter((state) => counts[state]);
+
+/** A list of states with their numbers. */
+export const tally = (id, counts, words) => html("ul", { class: "counts" }, told(counts).map((state) =>
+  html("li", { class: `s${state}` }, icon(id, state, 14), html("b", {}, number(counts[state])), words[state])));
+
+/** A bar in which each state has its share. */
+export const shares = (counts) => told(counts).map((state) => html("i", { class: `s${state}`, style: `flex:${counts[state]} 0 0` }));
+
+/** Deal with a key that is ours: neither the page nor Lab hears of it. */
+export const keys = (node, act) => node.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || act(event) === false) return;
+  event.preventDefault();
+  event.stopPropagation();
+});
