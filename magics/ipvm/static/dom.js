@@ -54,7 +54,7 @@ export const told = (counts) => ORDER.filter((state) => counts[state]);
 
 /** A list of states with their numbers. */
 export const tally = (id, counts, words) => html("ul", { class: "counts" }, told(counts).map((state) =>
-  html("li", { class: `s${state}` }, icon(id, state, 14), html("b", {}, number(counts[state])), words[state])));
+  html("li", { class: `s${state}` }, icon(id, state, 14), html("b", {}, number(counts[state])), ` ${words[state]}`)));
 
 /** A bar in which each state has its share. */
 export const shares = (counts) => told(counts).map((state) => html("i", { class: `s${state}`, style: `flex:${counts[state]} 0 0` }));
