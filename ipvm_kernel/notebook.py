@@ -12,8 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ipvm_kernel.model.exploring import set_explorer as set_explorer  # a host of cells is told of here
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ipvm_kernel.engine.answers import SMALL_BYTES, Answer, Progress, State, Stopper
 from ipvm_kernel.errors import BadArgument, BadInput, TaskFailed
-from ipvm_kernel.model.exploring import explore
+from ipvm_kernel.exploring import explore
 from ipvm_kernel.printable import plural, printable, seconds
 from ipvm_kernel.wasm.wire import sides
 

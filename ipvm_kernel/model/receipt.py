@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ipvm_kernel.exploring import explore
 from ipvm_kernel.ipld import CID, Block, Ipld, Node
-from ipvm_kernel.model.exploring import explore
 
 Tag = Literal["ok", "error", "just"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
+from ipvm_kernel.exploring import explore
 from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
 from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.dot import digraph
-from ipvm_kernel.model.exploring import explore
 from ipvm_kernel.model.instruction import within
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill

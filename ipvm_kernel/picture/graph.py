@@ -138,9 +138,7 @@ def arranged(shape: Shape, opened: Collection[int], folds: Sequence[Fold] = ()) 
     }
 
 
-def _boxes(
-    shape: Shape, opened: Collection[int], folds: Sequence[Fold]
-) -> tuple[list[int], list[tuple[str, int]]]:
+def _boxes(shape: Shape, opened: Collection[int], folds: Sequence[Fold]) -> tuple[list[int], list[tuple[str, int]]]:
     """Return the box of each task, and each box's kind and the position of its function or task."""
     small = len(shape.drafts) <= BOXES
     folded: dict[int, tuple[str, int]] = {}

@@ -123,15 +123,13 @@ def best(
     return downwards if downwards.width < to_right.width else to_right
 
 
-def _sizes(
-    count: int, box: tuple[float, float] | Sequence[tuple[float, float]]
-) -> Sequence[tuple[float, float]]:
+def _sizes(count: int, box: tuple[float, float] | Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
     """Return the size of each box, where that of all may have been given."""
     match box:
         case (float() | int() as wide, float() | int() as high):
             return [(wide, high)] * count
         case _:
-            return box  # type: ignore[return-value] # not one size, so one for each
+            return box
 
 
 def _depths(graph: _Graph, along: Sequence[float], gap: float) -> tuple[list[float], list[float]]:

@@ -29,7 +29,9 @@ def details(graph: Graph, at: int) -> dict[str, Any]:
     handle = graph.home._handle_of(task)  # noqa: SLF001 - with its signature, if its module is here
     receipt = graph.receipt(cid)
     answer = graph.run.answer(cid) if graph.run is not None else None
-    log = answer.log if answer is not None and answer.log else scenes.log(graph.home, cid) if receipt is not None else ""
+    log = (
+        answer.log if answer is not None and answer.log else scenes.log(graph.home, cid) if receipt is not None else ""
+    )
     used = [n for n, draft in enumerate(graph.shape.drafts) if any(source == at for source, _ in draft.awaits)]
     sections: list[dict[str, Any]] = []
 
@@ -82,7 +84,11 @@ def _inputs(graph: Graph, handle: Handle, room: Room) -> list[Row]:
             continue
         other = graph.where.get(promise.instruction)
         branch = {"error": "the error of ", "*": "the outcome of "}.get(promise.branch, "")
-        shown = [line(f"{branch}{promise.instruction.short}, of another workflow")] if other is None else [_task(other, branch)]
+        shown = (
+            [line(f"{branch}{promise.instruction.short}, of another workflow")]
+            if other is None
+            else [_task(other, branch)]
+        )
         rows.append((name, [*shown, *_given(graph, promise.instruction, promise.branch, room)]))
     if not run.args and run.op != "wasm/run":
         rows.append(("input", blocks(run.input, room)))
@@ -153,7 +159,9 @@ def _clock(at: float) -> str:
 
 
 def _asked(task: Task) -> list[Row]:
-    rows: list[Row] = [(printable(str(key), limit=40), [line(scenes.asked(key, value), 100)]) for key, value in task.meta.items()]
+    rows: list[Row] = [
+        (printable(str(key), limit=40), [line(scenes.asked(key, value), 100)]) for key, value in task.meta.items()
+    ]
     nonce = task.run.nnc
     return rows + ([("nonce", [line(nonce.hex() if isinstance(nonce, bytes) else str(nonce))])] if nonce else [])
 

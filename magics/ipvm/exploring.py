@@ -17,13 +17,13 @@ from ipvm_kernel.printable import plural
 from ipvm_kernel.session import Run, default
 
 if TYPE_CHECKING:
-    from ipvm_kernel import Receipt, Workflow
+    from ipvm_kernel import Handle, Receipt, Workflow
 
 _FOLLOWED: Final[set[asyncio.Task[None]]] = set()  # a loop keeps no hold of its tasks
 
 
-def explore(what: Run | Workflow | Receipt) -> None:
-    """Show the graph of a run, a workflow or what led to a receipt, to be searched, folded and asked about each task.
+def explore(what: Run | Workflow | Receipt | Handle) -> None:
+    """Show the graph of a run, a workflow, a handle or what led to a receipt, to be searched, folded and asked about each task.
 
     Outside a notebook, or without the package `anywidget`, its picture is shown.
 

@@ -19,7 +19,7 @@ def load(shell: InteractiveShell) -> None:
     from ipvm import cells, completion, display
     from ipvm.footer import Footer
     from ipvm.magics import Magics
-    from ipvm_kernel.notebook import set_explorer
+    from ipvm_kernel.exploring import set_explorer
 
     footer = Footer(shell)
     shell.events.register("pre_run_cell", footer.before)

@@ -217,5 +217,7 @@ def _in(home: Session, receipt: Receipt) -> CID:
     try:
         home.find(receipt.ran)
     except NotFound as error:
-        raise NotFound(f"the task of receipt {receipt.cid.short} is not in this session's store: {error.message}") from None
+        raise NotFound(
+            f"the task of receipt {receipt.cid.short} is not in this session's store: {error.message}"
+        ) from None
     return receipt.ran

@@ -27,7 +27,7 @@ FRAME: Final = 0.05
 """Seconds between two updates, at least: 20 a second."""
 
 _SLOWEST: Final = 0.5  # seconds after which the time is told although no state has changed
-_SHARE: Final = 40  # an update that took so long is followed by so many times that of rest
+_SHARE: Final = 40  # an update that took so much of the processor is followed by so many times that of rest
 _STATIC: Final = Path(__file__).parent / "static"
 _MODULES: Final = ("dom", "state", "graph", "tree", "panel", "widget")  # each imports from those before it alone
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
@@ -116,7 +116,7 @@ class Live:
 
     def update(self) -> None:
         """Tell the browser what has changed, at most 20 times a second, and less often where telling is much work."""
-        now = time.monotonic()
+        now, spent = time.monotonic(), time.thread_time()
         if now < self._next:
             return
         shown = self.graph.states()
@@ -125,7 +125,7 @@ class Live:
                 self.widget.progress = self.graph.progress(shown)
                 self.widget.states = shown
             self._told = now
-        self._next = now + max(FRAME, _SHARE * (time.monotonic() - now))
+        self._next = now + min(_SLOWEST, max(FRAME, _SHARE * (time.thread_time() - spent)))
 
     def close(self) -> None:
         """Let go of the browser."""
@@ -140,7 +140,11 @@ class Live:
                 self.widget.send(self._details(task))
             case {"do": "view", "opened": list(opened), "folds": list(folds)}:
                 kinds = [kind for kind in opened if type(kind) is int]
-                sides = [(fold[0], str(fold[1])) for fold in folds if type(fold) is list and len(fold) == 2 and type(fold[0]) is int]
+                sides = [
+                    (fold[0], str(fold[1]))
+                    for fold in folds
+                    if type(fold) is list and len(fold) == 2 and type(fold[0]) is int
+                ]
                 self.widget.view = self.graph.view(kinds, sides)
             case {"do": "find", "text": str(text)}:
                 self.widget.send({"say": "found", "text": text, "tasks": self.graph.find(text)})

@@ -265,7 +265,9 @@ def test_nobody_is_kept_out(browser: Browser, server: Server, theme: Any, width:
         graph.locator(".panel .error").wait_for()
         seen(lab, f"{theme}-{width}", 1)
         lab.page.add_script_tag(path=axe)
-        found = lab.page.evaluate("async () => (await axe.run('.ipvm-live')).violations.map(v => [v.impact, v.id, v.nodes.map(n => n.html + n.failureSummary)])")
+        found = lab.page.evaluate(
+            "async () => (await axe.run('.ipvm-live')).violations.map(v => [v.impact, v.id, v.nodes.map(n => n.html + n.failureSummary)])"
+        )
         seen_tasks = graph.locator("[role=treeitem]").count()
         lab.interrupt()
         lab.page.wait_for_function("window.ended")
