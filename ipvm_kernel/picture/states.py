@@ -74,24 +74,28 @@ def mark(state: str) -> Mark:
 
 def drawn(state: str, x: float = 0, y: float = 0, size: float = 16) -> str:
     """Return the icon of a state as SVG."""
+    return f'<g transform="translate({x:g} {y:g}) scale({size / 16:.4g})">{_paths(state)}</g>'
+
+
+def _paths(state: str) -> str:
+    """Return the icon of a state on a field of 16 by 16."""
     shown = mark(state)
-    place = f'transform="translate({x:g} {y:g}) scale({size / 16:.4g})"'
     if shown.hollow:
         inner = f'<path fill="{shown.ink}" d="{shown.glyph}"/>' if shown.glyph else ""
         dashes = "" if shown.glyph else ' stroke-dasharray="2.6 2.5"'
-        return f'<g {place}><path fill="none" stroke="{shown.ink}" stroke-width="1.8"{dashes} d="{shown.body}"/>{inner}</g>'
+        return f'<path fill="none" stroke="{shown.ink}" stroke-width="1.8"{dashes} d="{shown.body}"/>{inner}'
     paint = (
         'fill="#fff"'
         if state in _FILLED
         else 'fill="none" stroke="#fff" stroke-width="1.9" stroke-linecap="round" stroke-linejoin="round"'
     )
-    return f'<g {place}><path fill="{shown.ink}" d="{shown.body}"/><path {paint} d="{shown.glyph}"/></g>'
+    return f'<path fill="{shown.ink}" d="{shown.body}"/><path {paint} d="{shown.glyph}"/>'
 
 
 @functools.lru_cache(maxsize=32)
 def icon(state: str) -> str:
     """Return the icon of a state as the address of an image."""
-    picture = f'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16">{drawn(state)}</svg>'
+    picture = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{_paths(state)}</svg>'  # its place has a size
     return data_uri("image/svg+xml", picture.encode())
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import interrupts, memory, replays, runs, starts, transfers
+from tests.benchmarks import interrupts, live, memory, replays, runs, starts, transfers
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -18,6 +18,7 @@ BENCHMARKS = [
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
+    *live.BENCHMARKS,
 ]
 
 
