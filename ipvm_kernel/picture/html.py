@@ -258,7 +258,10 @@ def _logs(scene: Scene) -> str:
 def _cids(scene: Scene) -> str:
     if not scene.total:
         return ""
-    lines = [f"{clipped(task.func, 48)}\n  {task.cid}{chr(10) + '  ' + task.receipt if task.receipt else ''}" for task in scene.listed]
+    lines = [
+        f"{clipped(task.func, 48)}\n  {task.cid}{chr(10) + '  ' + task.receipt if task.receipt else ''}"
+        for task in scene.listed
+    ]
     workflow = block(quiet("workflow "), code(scene.cid)) if scene.cid else ""
     listed = pre("\n".join(lines), CIDS)
     return details(quiet("CIDs"), workflow + block(quiet("of each task, and under it that of its receipt")) + listed)

@@ -95,7 +95,9 @@ def _paths(state: str) -> str:
 @functools.lru_cache(maxsize=32)
 def icon(state: str) -> str:
     """Return the icon of a state as the address of an image."""
-    picture = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{_paths(state)}</svg>'  # its place has a size
+    picture = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{_paths(state)}</svg>'  # its place has a size
+    )
     return data_uri("image/svg+xml", picture.encode())
 
 

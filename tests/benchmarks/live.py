@@ -35,7 +35,9 @@ began = time.process_time()
 guest.work(0, 20_000_000).result()
 steps = int(20_000_000 * 0.005 / (time.process_time() - began))
 """
-_RUN: Final = "%%ipvm {option} watched\nbegan = time.process_time()\nends = [guest.work(n, steps + n) for n in range({tasks})]"
+_RUN: Final = (
+    "%%ipvm {option} watched\nbegan = time.process_time()\nends = [guest.work(n, steps + n) for n in range({tasks})]"
+)
 
 
 def watched(folder: str) -> Series:

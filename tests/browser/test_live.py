@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.browser.lab import Lab
 from tests.peers import needs
+from tests.picture.inert import HOSTILE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
@@ -188,17 +190,25 @@ def test_what_is_saved_of_a_live_run_is_its_picture(lab: Lab, server: Server) ->
     assert ours == []
 
 
-HOSTILE = """\
-from ipvm_kernel.picture.blocks import blocks
-bad = "<img src=x onerror=alert(1)>\\u202e\\x1b[31m</script><script>alert(2)</script>"
-from ipvm import details, scenes
-real = details._result
-details._result = lambda *given: [("", [
-    {"as": "line", "text": bad}, {"as": "error", "text": bad}, {"as": "image", "src": "javascript:alert(3)", "alt": bad},
-    {"as": "image", "src": "https://example.org/x.png", "alt": bad}, {"as": "table", "heads": [bad], "rows": [[bad]], "numeric": [False]},
-    *blocks(bad, details.Room()), *blocks({bad: [bad]}, details.Room())])]
-real_names = ipvm.graphs.Graph.names
-ipvm.graphs.Graph.names = lambda self: {**real_names(self), "kinds": [[bad, bad] for _ in self.shape.kinds]}
+HOSTILE_CELL = """\
+import json
+import ipvm.graphs
+from ipvm import details
+from ipvm_kernel.picture.blocks import blocks, error
+
+said = json.load(open("bad.json"))
+bad = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+
+def rows(*given):
+    room = details.Room()
+    raw = [{"as": "line", "text": bad}, {"as": "image", "src": "javascript:alert(3)", "alt": bad},
+           {"as": "image", "src": "https://example.org/x.png", "alt": bad}, {"as": "cid", "text": bad, "what": bad},
+           {"as": "table", "heads": [bad], "rows": [[bad]], "numeric": [False]}]
+    return [(bad, raw), *((one, [error(one), *blocks(one, room), *blocks({one: [one]}, room)]) for one in said)]
+
+details._result = rows
+names = ipvm.graphs.Graph.names
+ipvm.graphs.Graph.names = lambda self: {**names(self), "kinds": [[one, one] for one in said[: len(self.shape.kinds) - 1] + [bad]]}
 run = ipvm.run([demo.add(1, 2), demo.div(1, 0)], name=bad)
 run.wait()
 run.explore()
@@ -208,21 +218,26 @@ run.explore()
 def test_words_of_strangers_do_nothing_in_the_live_graph(lab: Lab, server: Server) -> None:
     """
     Names, values and errors that hold markup are text in the graph, the list and the panel: no script runs, no request
-    leaves, and no element is made of them.
+    leaves, and no element is made of them but pictures that hold their own bytes.
     """
     said: list[str] = []
     lab.page.on("dialog", lambda dialog: said.append(dialog.message))
-    lab.open(server.write("hostile.ipynb", SETUP + "import ipvm.graphs", HOSTILE))
+    (server.work / "bad.json").write_text(json.dumps(HOSTILE))
+    lab.open(server.write("hostile.ipynb", SETUP, HOSTILE_CELL))
     lab.run_cell(0)
     lab.run_cell(1)
     graph = live(lab, 1)
-    graph.locator(".box").first.click()
+    graph.locator(".box").last.click()
     graph.locator(".panel table").first.wait_for()
     text = graph.locator(".panel").inner_text()
+    images = graph.locator("img").evaluate_all("nodes => nodes.map(node => node.src)")
 
     assert text.count("<img src=x") >= 6
-    assert graph.locator("script, img, iframe, a").count() == 0
+    assert graph.locator(".panel .error").count() == len(HOSTILE)
+    assert all(source.startswith("data:image/") for source in images)
+    assert graph.locator("script, iframe, a, form, object, embed, [onclick], [onerror], [onload]").count() == 0
     assert said == []
+    assert lab.errors == []
 
 
 def test_explore_brings_the_graph_back_and_gives_it_away(lab: Lab, server: Server) -> None:

@@ -145,7 +145,7 @@ def test_one_task_is_cancelled_and_the_others_go_on(session: Session, gate: Gate
     run.cancel(slow.run.cid)
     for name in ("first", "other"):
         gate.events(name)[1].set()
-    run.wait(SECONDS)
+    _ = run.wait(SECONDS)
 
     assert run.counts == {"computed": 2, "blocked": 1, "cancelled": 2}
     assert "later" not in gate.calls

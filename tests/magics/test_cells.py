@@ -245,3 +245,13 @@ def test_an_equal_task_keeps_the_log(session: Session) -> None:
     assert [(entry.how, entry.log) for entry in session.store.journal(instruction=again.cid)] == [
         ("shared", "info hello\ninfo hello")
     ]
+
+
+def test_a_receipt_knows_the_number_of_its_cell(notebook: Notebook, session: Session) -> None:
+    """
+    The journal has the execution count that the notebook shows beside the cell.
+    """
+    shown = notebook.shell.execution_count
+    notebook.run("%%ipvm\nx = demo.add(5, 5)\n")
+
+    assert session.store.runs()[0].count == shown
