@@ -204,7 +204,7 @@ def rows(*given):
     raw = [{"as": "line", "text": bad}, {"as": "image", "src": "javascript:alert(3)", "alt": bad},
            {"as": "image", "src": "https://example.org/x.png", "alt": bad}, {"as": "cid", "text": bad, "what": bad},
            {"as": "table", "heads": [bad], "rows": [[bad]], "numeric": [False]}]
-    return [(bad, raw), *((one, [error(one), *blocks(one, room), *blocks({one: [one]}, room)]) for one in said)]
+    return [(bad, raw), *((bad, [error(one), *blocks(one, room), *blocks({one: [one]}, room)]) for one in said)]
 
 details._result = rows
 names = ipvm.graphs.Graph.names
