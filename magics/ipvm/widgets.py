@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -87,6 +88,7 @@ class Live:
         self._end = end
         self._next = 0.0
         self._told = 0.0
+        self._lock = threading.Lock()  # a widget's traits are no place for two threads at a time
         shown = graph.states()
         running = graph.run is not None and not graph.run.done()
         about = {
@@ -121,7 +123,7 @@ class Live:
             return
         shown = self.graph.states()
         if shown != self.widget.states or now - self._told > _SLOWEST:
-            with self.widget.hold_sync():
+            with self._lock, self.widget.hold_sync():
                 self.widget.progress = self.graph.progress(shown)
                 self.widget.states = shown
             self._told = now
@@ -145,7 +147,9 @@ class Live:
                     for fold in folds
                     if type(fold) is list and len(fold) == 2 and type(fold[0]) is int
                 ]
-                self.widget.view = self.graph.view(kinds, sides)
+                view = self.graph.view(kinds, sides)
+                with self._lock:
+                    self.widget.view = view
             case {"do": "find", "text": str(text)}:
                 self.widget.send({"say": "found", "text": text, "tasks": self.graph.find(text)})
             case {"do": "cancel", "task": None | int() as task}:

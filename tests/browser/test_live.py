@@ -156,7 +156,9 @@ def test_what_is_saved_of_a_live_run_is_its_picture(lab: Lab, server: Server) ->
     A notebook saved after a live run shows the same to whoever trusts it and to whoever does not, with or without a
     kernel; no widget is in it. A page made of it by nbconvert asks nothing of anybody.
     """
-    name = server.write("saved.ipynb", SETUP, SWEEP.replace("stuck = demo.spin(1)\n", ""))
+    name = server.write(
+        "saved.ipynb", SETUP, SWEEP.replace("stuck = demo.spin(1)\n", "").replace("1_000_000", "9_000_000")
+    )
     lab.open(name)
     lab.run_cell(0)
     lab.start_cell(1)
@@ -172,6 +174,12 @@ def test_what_is_saved_of_a_live_run_is_its_picture(lab: Lab, server: Server) ->
         lab.open(name)
         shown.append(lab.text(1))
         lab.close()
+    gone = server.read(name)
+    gone["metadata"]["kernelspec"] = {"name": "gone", "display_name": "gone", "language": "python"}
+    (server.work / "gone.ipynb").write_text(json.dumps(gone))
+    lab.page.goto(f"http://127.0.0.1:{server.port}/lab/workspaces/gone/tree/gone.ipynb?reset")
+    lab.page.locator(".jp-Dialog", has_text="Select Kernel").wait_for()
+    shown.append(lab.text(1))
     made = subprocess.run(
         [sys.executable, "-m", "nbconvert", "--to", "html", "--stdout", str(server.work / name)],
         capture_output=True, text=True, check=True,
@@ -184,7 +192,7 @@ def test_what_is_saved_of_a_live_run_is_its_picture(lab: Lab, server: Server) ->
     lab.outside.clear()  # nbconvert's own template asks for its scripts
 
     assert [sorted(output["data"]) for output in outputs] == [["text/html", "text/plain"]]
-    assert shown == [author, author]
+    assert shown == [author, author, author]
     assert "601 tasks" in author
     assert "601 tasks" in page
     assert ours == []
