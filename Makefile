@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= build,demo,graphviz
+EXTRAS ?= build,demo,graphviz,node,png,prov,crate
 NOTEBOOKS ?= notebooks
 ARGS ?=
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.handles import Home
     from ipvm_kernel.wasm import types as wit
+    from ipvm_kernel.wasm.named import Named
 
 
 class Maker(Protocol):
@@ -33,7 +34,11 @@ class Maker(Protocol):
     def home(self) -> Home:
         """Where the handles that it makes belong."""
 
-    def keep(self, data: bytes) -> CID:
+    @property
+    def named(self) -> Named:
+        """The CIDs of large arguments that were named before."""
+
+    def keep(self, data: bytes | memoryview) -> CID:
         """Keep an argument's bytes and return their CID."""
 
     def keep_file(self, path: os.PathLike[str]) -> CID:
@@ -62,7 +67,11 @@ class _Scope:
             case _:
                 return None
 
-    def keep(self, data: bytes) -> CID:
+    @property
+    def named(self) -> Named:
+        return self._maker.named
+
+    def keep(self, data: bytes | memoryview) -> CID:
         return self._maker.keep(data)
 
     def keep_file(self, path: os.PathLike[str]) -> CID:

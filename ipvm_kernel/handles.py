@@ -6,7 +6,7 @@ let go of when nobody holds its end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ipvm_kernel.errors import (
     BrokenPromise,
@@ -19,7 +19,9 @@ from ipvm_kernel.errors import (
     Skipped,
     TaskFailed,
 )
+from ipvm_kernel.ipld import CID, FileBytes, Ipld, NumberList
 from ipvm_kernel.model import Promise, Receipt, Workflow
+from ipvm_kernel.notebook import current_cell
 from ipvm_kernel.printable import plural, printable, size
 from ipvm_kernel.wasm import saving
 from ipvm_kernel.wasm import types as wit
@@ -31,11 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipvm_kernel.engine.answers import Answer
-    from ipvm_kernel.ipld import CID, Ipld
     from ipvm_kernel.model import Branch, Instruction, Task
     from ipvm_kernel.runs import Run
-
-_REPR_CHARACTERS: Final = 400
 
 
 class Home(Protocol):
@@ -62,8 +61,8 @@ class Home(Protocol):
     def cancel(self, instruction: CID) -> bool:
         """Stop the run that works on an instruction, if one does."""
 
-    def load(self, cid: CID) -> Ipld:
-        """Return what a link means."""
+    def load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means; the bytes of a large file may stay in it."""
 
     def keep_tasks(self, tasks: Iterable[Task]) -> None:
         """Put the blocks of some tasks in the store, so that other processes too find them by their CIDs."""
@@ -75,7 +74,7 @@ class Handle:
     `result()` or `await` gives the value, running only what has no receipt on file. Showing a handle never runs anything.
     """
 
-    __slots__ = ("__weakref__", "_home", "_parents", "_signature", "task")
+    __slots__ = ("__weakref__", "_home", "_parents", "_signature", "cell", "task")
 
     __array_ufunc__ = None  # so that numpy's operators let ours say what to do
 
@@ -86,6 +85,7 @@ class Handle:
         self.task = task
         self._signature = signature
         self._parents = parents
+        self.cell = current_cell()
 
     # --- what it is ---------------------------------------------------------------------------------------------------
 
@@ -379,9 +379,9 @@ def brief(value: object) -> str:
     """Return a value in a few words."""
     if isinstance(value, bytes):
         return f"{size(len(value))} of bytes"
-    if isinstance(value, list) and len(value) > 20:
+    if isinstance(value, list | NumberList) and len(value) > 20:
         return f"[{', '.join(printable(repr(item), limit=40) for item in value[:5])}, …] ({len(value):,} items)"
-    return printable(repr(value), limit=_REPR_CHARACTERS)
+    return printable(repr(value), limit=400)
 
 
 _restore: Callable[[str], Handle] | None = None

@@ -34,6 +34,9 @@ class Cell:
     count: int = 0
     notebook: str = ""
 
+    def __bool__(self) -> bool:
+        return bool(self.ident)
+
     @classmethod
     def of(cls, source: str, *, ident: str | None = None, count: int = 0, notebook: str = "") -> Cell:
         """Return the cell with this source."""
@@ -41,6 +44,7 @@ class Cell:
         return cls(named, source[:SOURCE_CHARACTERS], count, notebook)
 
 
+_NOWHERE: Final = Cell()
 _cell: ContextVar[Cell | None] = ContextVar("ipvm_cell", default=None)
 _made: ContextVar[list[Any] | None] = ContextVar("ipvm_made", default=None)
 _everywhere: Cell | None = None
@@ -48,7 +52,7 @@ _everywhere: Cell | None = None
 
 def current_cell() -> Cell:
     """Return the cell that is running, or an empty one outside a notebook."""
-    return _cell.get() or _everywhere or Cell()
+    return _cell.get() or _everywhere or _NOWHERE
 
 
 def set_cell(cell: Cell | None) -> None:

@@ -35,6 +35,8 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("IPVM_HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
             patch.setenv(name, str(home / name.lower()))
+        patch.setenv("IPVM_KUBO_API", "off")  # nothing is fetched from the user's own node
+        patch.delenv("IPVM_GATEWAY", raising=False)
         yield
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ipvm_kernel.handles import Handle
+    from ipvm_kernel.model import Receipt
     from ipvm_kernel.session import Module
 
 NUMBERS: Final = b"""
@@ -147,6 +149,13 @@ def componentized(folder: Path, world: str, core: bytes) -> bytes:
     subprocess.run([tool, "component", "embed", "world.wit", "core.wat", "-o", "embedded.wasm"], cwd=folder, check=True)
     subprocess.run([tool, "component", "new", "embedded.wasm", "-o", "component.wasm"], cwd=folder, check=True)
     return (folder / "component.wasm").read_bytes()
+
+
+def filed(handle: Handle) -> Receipt:
+    """Return the receipt of a task that was run."""
+    found = handle.receipt
+    assert found is not None
+    return found
 
 
 @pytest.fixture

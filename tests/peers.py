@@ -60,10 +60,17 @@ PEERS: Final = {
         partial(on_path, "homestar-native"),  # npm's `homestar` is a wrapper: stopping it would not stop the node
         "Run: npm install homestar-runtime@0.3.0; the program is node_modules/homestar-linux-x64/bin/homestar.",
     ),
+    "homestar-js": Peer(
+        lambda: None,
+        "Run: npm install --ignore-scripts @fission-codes/homestar@2.4.0; its folder is the one with node_modules.",
+    ),
     "kubo": Peer(partial(on_path, "ipfs"), "`.ci/run` builds the version that the tests were written for."),
     "zig": Peer(partial(in_package, "ziglang", "zig"), "Run: pip install 'ipvm[build]'."),
     "wasm-tools": Peer(partial(on_path, "wasm-tools"), "Run: pip install 'ipvm[build]'."),
     "cbrrr": Peer(partial(in_package, "cbrrr"), "Run: pip install 'ipvm[fast]'; it needs a C compiler."),
+    "libp2p": Peer(
+        partial(in_package, "libp2p"), "Run: pip install 'ipvm[p2p]'; it needs a C compiler and GMP (libgmp-dev)."
+    ),
     "vectors": Peer(lambda: None, "Test vectors of the IPLD and Homestar projects, in folders `ipld` and `homestar`."),
 }
 

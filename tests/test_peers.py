@@ -145,7 +145,7 @@ def test_homestar_runs_a_component_that_was_built_here(homestar: Homestar, kubo:
     """
     workflow = call(kubo.add_block(add_one), 41)
     (first,) = homestar.run(workflow)
-    (second,) = homestar.run(workflow)
+    (second,) = homestar.run(workflow, timeout=5, tries=4)
 
     assert first.out == ["ok", 42]
     assert not first.replayed

@@ -14,6 +14,8 @@ from ipvm_kernel.model import Instruction, Outcome, Receipt
 from ipvm_kernel.wasm.stop import Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipvm_kernel.store import OnFile, Store
 
 State = Literal[
@@ -57,11 +59,13 @@ class Progress:
 
     Attributes:
         changed: A number that grows with every change, so that a display can tell whether to draw again.
+        watch: Called with each change, by whoever makes it, if somebody has to hear of every one.
     """
 
     def __init__(self, total: int = 0) -> None:
         self.total = total
         self.changed = 0
+        self.watch: Callable[[CID, State], object] | None = None
         self.began = time.time()
         self.times: dict[CID, tuple[float, float]] = {}
         self._states: dict[CID, State] = {}
@@ -80,6 +84,8 @@ class Progress:
             self.times[cid] = (now, 0.0)
         elif state in ENDED and cid in self.times:
             self.times[cid] = (self.times[cid][0], now)
+        if self.watch is not None:
+            self.watch(cid, state)
 
     def state(self, cid: CID) -> State | None:
         """Return the state of a task, or None if the run does not know it."""

@@ -17,6 +17,7 @@ from ipvm_kernel.errors import (
     BadArgument,
     BadModule,
     BrokenPromise,
+    Cancelled,
     IpvmError,
     NotFound,
     ToolchainMissing,
@@ -28,7 +29,8 @@ from ipvm_kernel.wasm.limits import Kind, Limits, Report
 from ipvm_kernel.wasm.lowering import lower, unwrap
 
 if TYPE_CHECKING:
-    from ipvm_kernel.ipld import CID, Ipld
+    from ipvm_kernel.exchange.resources import Resources
+    from ipvm_kernel.ipld import CID, FileBytes, Ipld
     from ipvm_kernel.store import Store
     from ipvm_kernel.wasm.library import Library
     from ipvm_kernel.wasm.stop import Stop
@@ -44,11 +46,13 @@ class Means(msgspec.Struct, frozen=True):
         store: Where blocks and files are.
         library: The Wasm modules.
         toolchain: Gives a toolchain by its name.
+        resources: What brings in what is not in the store (`exchange.Resources`), or None where nothing may.
     """
 
     store: Any
     library: Any
     toolchain: Any
+    resources: Any = None
 
 
 class Prepared(msgspec.Struct):
@@ -94,7 +98,11 @@ class Unprepared(Exception):
 
 
 class Op(Protocol):
-    """One operation."""
+    """One operation.
+
+    One that needs more than the store has also has `provide(instruction, stop)`, which is called before `prepare`, where
+    waiting is allowed, and raises what `prepare` raises.
+    """
 
     name: str
 
@@ -139,7 +147,10 @@ class WasmRun:
     def __init__(self, means: Means) -> None:
         self._store: Store = means.store
         self._library: Library = means.library
-        self._signatures: dict[tuple[str, str], wit.Signature] = {}
+        self._resources: Resources | None = means.resources
+        here: Resources | Store = means.resources or means.store
+        self._read, self._open = here.read, here.open
+        self._signatures: dict[tuple[CID, str], wit.Signature] = {}
 
     def fallible(self, instruction: Instruction) -> bool | None:
         """Return True if the function is typed `result<T, E>`, None if its module is not here."""
@@ -154,17 +165,35 @@ class WasmRun:
         Raises:
             BadModule, NotFound, UnknownFunction, ToolchainMissing: It has none.
         """
-        called = (instruction.rsc, instruction.func)
+        cid = self._module(instruction)
+        called = (cid, instruction.func)
         known = self._signatures.get(called)
         if known is None:
-            cid = instruction.module
-            if cid is None:
-                raise NotFound(f"no module is called {instruction.rsc!r}: expected ipfs:// and a CID")
-            known = self._library.interface(cid, self._store.read).find(instruction.func)
+            known = self._library.interface(cid, self._read).find(instruction.func)
             if len(self._signatures) >= _SIGNATURES:  # whoever wrote the tasks chose the names
                 self._signatures.clear()
             self._signatures[called] = known
         return known
+
+    def _module(self, instruction: Instruction) -> CID:
+        """Return the CID of an instruction's module. Raises NotFound where its address is of a place nobody looked at."""
+        cid = instruction.module
+        if cid is None and self._resources is not None:
+            cid = self._resources.module(instruction)
+        if cid is None:
+            raise NotFound(f"no module is called {instruction.rsc!r}: expected ipfs:// and a CID")
+        return cid
+
+    def provide(self, instruction: Instruction, stop: Stop) -> None:
+        """Bring in the module and the content of links. Raises Unprepared."""
+        if self._resources is None:
+            return
+        try:
+            self._resources.provide(instruction, stop)
+        except Cancelled as error:
+            raise Unprepared(failure("cancelled", error.message)) from None
+        except IpvmError as error:
+            raise Unprepared(failure("missing", error.message)) from None
 
     def prepare(self, instruction: Instruction, tree: Any) -> Prepared:
         """Find the function and work out the resolved key."""
@@ -180,7 +209,8 @@ class WasmRun:
         args = args[: len(signature.params)]  # Homestar drops what is too many (homestar.md 1.9)
         try:
             plain = [canonical(param.type, arg) for param, arg in zip(signature.params, args, strict=True)]
-            key = key_of(instruction.rsc, instruction.op, [signature.name, plain], instruction.nnc)
+            rsc = f"ipfs://{self._module(instruction)}"
+            key = key_of(rsc, instruction.op, [signature.name, plain], instruction.nnc)
         except BrokenPromise as error:
             raise Unprepared(_broken(error, error.instruction)) from None
         except BadArgument as error:
@@ -191,10 +221,9 @@ class WasmRun:
         """Call the function."""
         from ipvm_kernel.wasm.perform import perform
 
-        cid, signature = prepared.instruction.module, prepared.plan
-        assert cid is not None
+        signature = prepared.plan
         try:
-            module = self._library.module(cid, self._store.read)
+            module = self._library.module(self._module(prepared.instruction), self._read)
             values = [
                 _lowered(param, arg, self._load) for param, arg in zip(signature.params, prepared.tree, strict=True)
             ]
@@ -213,13 +242,13 @@ class WasmRun:
             value=ended.value,
         )
 
-    def _keep(self, data: bytes) -> CID:
+    def _keep(self, data: bytes | memoryview) -> CID:
         return self._store.put_file(data, "value")
 
-    def _load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
+    def _load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
         if cid.codec in {"raw", "dag-pb"}:
-            return self._store.read(cid)
+            return self._open(cid)
         return self._store.get(cid).value()
 
 

@@ -58,6 +58,7 @@ class Scheduler:
         progress: Progress,
         rerun: Collection[CID] = (),
         run: int | None = None,
+        declared: Mapping[CID, int] | None = None,
     ) -> None:
         self._plan = plan
         self._executor = executor
@@ -65,7 +66,9 @@ class Scheduler:
         self._stopper = stopper
         self._progress = progress
         self._answers = Answers(store)
-        self._worker = Worker(plan, self._answers, progress, store=store, ops=ops, rerun=rerun, run=run)
+        self._worker = Worker(
+            plan, self._answers, progress, store=store, ops=ops, rerun=rerun, run=run, declared=declared or {}
+        )
         self._waiting: dict[CID, int] = {}
         self._users: dict[CID, list[CID]] = {}
         self._ready: deque[CID] = deque()

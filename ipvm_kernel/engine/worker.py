@@ -67,6 +67,7 @@ class Worker:
         ops: Mapping[str, Op],
         rerun: Collection[CID],
         run: int | None,
+        declared: Mapping[CID, int],
     ) -> None:
         self._plan = plan
         self._answers = answers
@@ -75,6 +76,7 @@ class Worker:
         self._ops = ops
         self._rerun = rerun
         self._run = run
+        self._declared = declared
 
     def attempt(self, cid: CID, task: Task, limits: Limits, stop: Stop) -> Attempt:
         """Share the outcome of an equal task, or claim the task and do it."""
@@ -85,6 +87,9 @@ class Worker:
             known = ", ".join(sorted(self._ops))
             return _failed("missing", f"no operation is called {task.run.op!r}; there are: {known}")
         try:
+            provide = getattr(op, "provide", None)
+            if provide is not None:
+                provide(task.run, stop)
             prepared = op.prepare(task.run, resolve(task.run.input, self._promised))
         except _Skip as reason:
             return Attempt(why_not=reason)
@@ -228,7 +233,14 @@ class Worker:
         return Answer(cid, receipt, how, performed.seconds, 0.0, report.log, performed.value, performed.filed)
 
     def _entry(self, cid: CID, task: Task) -> Entry:
-        return Entry(instruction=cid, func=task.run.func, rsc=task.run.rsc, how="computed", run=self._run)
+        return Entry(
+            instruction=cid,
+            func=task.run.func,
+            rsc=task.run.rsc,
+            how="computed",
+            run=self._run,
+            declared=self._declared.get(cid),
+        )
 
     def _met(self, cid: CID, receipt: Receipt, entry: Entry) -> Receipt:
         """Return the receipt that was to be met, if one was: that of the first invocation, with the same outcome.

@@ -101,20 +101,45 @@ class Known(msgspec.Struct):
     resources: dict[str, list[Any]]
 
 
-class Contents(msgspec.Struct):
-    """What a database holds, as far as it could be read.
+class Contents:
+    """What a database holds, as far as it can be read; its receipts one by one, for they may be large and many.
 
     Attributes:
         workflows: The workflows, by CID.
-        receipts: The receipts, with the instruction of each.
-        members: The receipts of each workflow.
-        refused: Why a row was not taken, one line each.
+        homes: The workflows that each receipt belongs to.
+        refused: Why a row was not taken, one line each; those of receipts once they were read.
     """
 
-    workflows: dict[CID, Known] = msgspec.field(default_factory=dict)
-    receipts: list[Stored] = msgspec.field(default_factory=list)
-    members: dict[CID, list[CID]] = msgspec.field(default_factory=dict)
-    refused: list[str] = msgspec.field(default_factory=list)
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.workflows: dict[CID, Known] = {}
+        self.homes: dict[CID, list[CID]] = {}
+        self.refused: list[str] = []
+        self._connection = connection
+        columns = "cid, name, num_tasks, resources, created_at, status"
+        for row in connection.execute(f"SELECT {columns} FROM workflows"):  # noqa: S608 - a constant
+            with _row(self, "workflow", row[0]):
+                known = _workflow(row)
+                self.workflows[known.cid] = known
+        for workflow, receipt in connection.execute("SELECT workflow_cid, receipt_cid FROM workflows_receipts"):
+            with _row(self, "a workflow's receipt", receipt):
+                self.homes.setdefault(_cid(receipt), []).append(_cid(workflow))
+        self._needed = {name: items for known in self.workflows.values() for name, items in known.resources.items()}
+
+    def receipts(self) -> Iterator[Stored]:
+        """Yield the receipts, checked against their CIDs, with the instruction of each."""
+        for row in self._connection.execute(
+            "SELECT cid, instruction, ran, out, meta, issuer, prf, version FROM receipts ORDER BY rowid"
+        ):
+            stored = None
+            with _row(self, "receipt", row[0]):
+                stored = _receipt(row)
+            if stored is not None:
+                yield stored
+
+    def resource(self, instruction: CID) -> str:
+        """Return the resource of an instruction, if a workflow names it, or ""."""
+        listed = self._needed.get(str(instruction)) or [""]
+        return printable(listed[0], limit=500) if type(listed[0]) is str else ""
 
 
 def is_database(path: Path) -> bool:
@@ -129,8 +154,9 @@ def is_database(path: Path) -> bool:
 # --- Reading ---
 
 
-def read(path: Path) -> Contents:
-    """Return what a database of Homestar's holds. The file is not changed.
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Contents]:
+    """Give what a database of Homestar's holds until the block ends. The file is not changed.
 
     Raises:
         Malformed: It is no database of Homestar's.
@@ -138,21 +164,7 @@ def read(path: Path) -> Contents:
     """
     with _explained(path), contextlib.closing(_open_to_read(path)) as connection:
         _check_tables(connection, path)
-        found = Contents()
-        columns = "cid, name, num_tasks, resources, created_at, status"
-        for row in connection.execute(f"SELECT {columns} FROM workflows"):  # noqa: S608 - a constant
-            with _row(found, "workflow", row[0]):
-                known = _workflow(row)
-                found.workflows[known.cid] = known
-        for row in connection.execute(
-            "SELECT cid, instruction, ran, out, meta, issuer, prf, version FROM receipts ORDER BY rowid"
-        ):
-            with _row(found, "receipt", row[0]):
-                found.receipts.append(_receipt(row))
-        for workflow, receipt in connection.execute("SELECT workflow_cid, receipt_cid FROM workflows_receipts"):
-            with _row(found, "a workflow's receipt", receipt):
-                found.members.setdefault(_cid(workflow), []).append(_cid(receipt))
-        return found
+        yield Contents(connection)
 
 
 def _open_to_read(path: Path) -> apsw.Connection:
@@ -369,16 +381,3 @@ class _explained:  # noqa: N801 - it is used as a word before a block
 
 def _brief(error: BaseException) -> str:
     return printable(str(error), limit=200)
-
-
-def each(found: Contents) -> Iterator[tuple[Stored, str, list[CID]]]:
-    """Yield each receipt with the resource of its instruction, as far as a workflow names it, and its workflows."""
-    homes: dict[CID, list[CID]] = {}
-    for workflow, members in found.members.items():
-        for member in members:
-            homes.setdefault(member, []).append(workflow)
-    needed = {name: items for known in found.workflows.values() for name, items in known.resources.items()}
-    for stored in found.receipts:
-        listed = needed.get(str(stored.instruction)) or [""]
-        rsc = printable(listed[0], limit=500) if type(listed[0]) is str else ""
-        yield stored, rsc, homes.get(stored.receipt.cid, [])

@@ -9,7 +9,22 @@ from __future__ import annotations
 from ipvm_kernel.ipld.block import Block
 from ipvm_kernel.ipld.cid import CID
 from ipvm_kernel.ipld.codec import Ipld, decode, decode_trusted, encode
+from ipvm_kernel.ipld.filebytes import FileBytes
 from ipvm_kernel.ipld.limits import OWN, PEER, Limits
 from ipvm_kernel.ipld.node import Node
+from ipvm_kernel.ipld.numberlist import NumberList
 
-__all__ = ["CID", "OWN", "PEER", "Block", "Ipld", "Limits", "Node", "decode", "decode_trusted", "encode"]
+__all__ = [
+    "CID",
+    "OWN",
+    "PEER",
+    "Block",
+    "FileBytes",
+    "Ipld",
+    "Limits",
+    "Node",
+    "NumberList",
+    "decode",
+    "decode_trusted",
+    "encode",
+]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 from ipvm_kernel.errors import LimitExceeded, Malformed
 from ipvm_kernel.ipld.cid import CID, USUAL, unchecked
 from ipvm_kernel.ipld.limits import DEPTH, OWN, Limits
+from ipvm_kernel.ipld.numberlist import NumberList
 from ipvm_kernel.ipld.refusal import explain
 from ipvm_kernel.ipld.scan import scan
 
@@ -214,6 +215,7 @@ _WRITERS: Final[dict[type, Callable[[Any, _Put, int], None]]] = {
     CID: _write_link,
     dict: _write_map,
     list: _write_list,
+    NumberList: _write_list,
     int: _write_integer,
     type(None): _write_null,
     bytes: _write_bytes,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from ipvm_kernel.errors import LimitExceeded, Malformed, NonCanonical, Unencodable
 from ipvm_kernel.ipld.cid import CID
 from ipvm_kernel.ipld.limits import DEPTH, OWN, Limits
+from ipvm_kernel.ipld.numberlist import NumberList
 from ipvm_kernel.ipld.refusal import GREATEST_INTEGER, LEAST_INTEGER, explain
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ _WRITERS: Final[dict[type, Callable[[Any, _Put, int, str], None]]] = {
     CID: _write_link,
     dict: _write_map,
     list: _write_list,
+    NumberList: _write_list,
     int: _write_integer,
     type(None): _write_null,
     bytes: _write_bytes,

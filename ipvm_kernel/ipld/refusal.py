@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ipvm_kernel.errors import LimitExceeded, Unencodable
 from ipvm_kernel.ipld.cid import CID
+from ipvm_kernel.ipld.numberlist import NumberList
 
 LEAST_INTEGER: Final = -(2**64)
 GREATEST_INTEGER: Final = 2**64 - 1
@@ -47,7 +48,7 @@ def _explain(value: Any, path: str, depth: int) -> None:
     elif kind is float:
         if value - value != 0:  # true of NaN and of both infinities, and of nothing else
             raise Unencodable(f"Expected a finite float at {path}, found {value}. Give None where there is no number.")
-    elif kind is list:
+    elif kind is list or kind is NumberList:
         _deeper(path, depth)
         for index, item in enumerate(value):
             _explain(item, f"{path}[{index}]", depth - 1)

@@ -2,7 +2,8 @@
 
 A file of one chunk is that chunk. A larger one is a balanced tree over its chunks: raw leaves of 256 KiB, nodes of at
 most 174 links, as `ipfs add --cid-version=1 --raw-leaves` makes it. It follows https://ipld.io/specs/codecs/dag-pb/spec/
-and https://specs.ipfs.tech/unixfs/. Folders are not made and not read here.
+and https://specs.ipfs.tech/unixfs/. Folders are not made here, and read
+only to find one of their entries.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CHUNK_BYTES: Final = 262_144
 LINKS: Final = 174
 """Links of a node, at most."""
 
-_RAW, _FILE = 0, 2
+_RAW, _FOLDER, _FILE = 0, 1, 2
 _KINDS: Final = {1: "a folder", 3: "metadata", 4: "a symbolic link", 5: "a part of a large folder"}
 
 
@@ -121,6 +122,10 @@ def _of_pieces(pieces: Iterable[Buffer]) -> Iterator[memoryview]:
                 f"Expected pieces of bytes, found {type(piece).__name__}. Give bytes or a path."
             ) from None
         while len(view):
+            if not filled and len(view) >= CHUNK_BYTES:
+                yield view[:CHUNK_BYTES]
+                view, first = view[CHUNK_BYTES:], False
+                continue
             count = min(len(view), CHUNK_BYTES - filled)
             room[filled : filled + count] = view[:count]
             filled, view = filled + count, view[count:]
@@ -234,6 +239,30 @@ def read(cid: CID, get: Callable[[CID], bytes], *, max_bytes: int, limits: Limit
         if piece:
             yield piece
         todo.extend((child, size, depth + 1) for child, size in reversed(children))
+
+
+def entry(cid: CID, data: bytes, name: str) -> CID | None:
+    """Return what a folder has under a name, or None.
+
+    Args:
+        cid: The folder.
+        data: Its block, checked.
+        name: The name of the entry.
+
+    Raises:
+        Malformed: It is no folder, a large one that is spread over several blocks, or has the name twice.
+    """
+    kind = _RAW if cid.codec == "raw" else -1
+    if cid.codec == "dag-pb":
+        links, about = parse(data)
+        kind = -1 if about is None else _about(about)[0]
+        if kind == _FOLDER:
+            found = [link.cid for link in links if link.name == name]
+            if len(found) > 1:
+                raise Malformed(f"Expected each name once in a folder, found {name[:100]!r} again: {cid}.")
+            return found[0] if found else None
+    what = {_RAW: "a file", _FILE: "a file"}.get(kind) or _KINDS.get(kind, cid.codec)
+    raise Malformed(f"Expected a folder, found {what}: {cid}.")
 
 
 def _part_of_file(cid: CID, data: bytes) -> tuple[bytes, list[tuple[CID, int]]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ipvm_kernel.errors import Malformed
 from ipvm_kernel.ipld import CID, Ipld, Node
 from ipvm_kernel.ipld.once import once
+from ipvm_kernel.model.address import content
 from ipvm_kernel.model.promise import Promise, promises
 from ipvm_kernel.printable import printable
 
@@ -82,8 +83,8 @@ class Instruction(Node, frozen=True, kw_only=True):
 
     @property
     def module(self) -> CID | None:
-        """The CID that `rsc` names, or None."""
-        return CID.from_canonical(self.rsc.removeprefix("ipfs://")) if self.rsc.startswith("ipfs://") else None
+        """The CID that `rsc` names, also as the URL of a gateway, or None if it names a place."""
+        return content(self.rsc)
 
 
 def within(place: str, error: Malformed) -> Malformed:

@@ -15,6 +15,7 @@ from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
 from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.dot import digraph
 from ipvm_kernel.model.instruction import within
+from ipvm_kernel.model.mermaid import flowchart
 from ipvm_kernel.model.task import Task
 from ipvm_kernel.model.template import fill
 from ipvm_kernel.printable import printable
@@ -72,11 +73,25 @@ class Workflow(Node, frozen=True, kw_only=True):
             Malformed: The data are none of these.
             BadWorkflow: Two tasks have the same instruction, or a template's tasks need each other in a circle.
         """
+        return cls.named(data)[0]
+
+    @classmethod
+    def named(cls, data: str | bytes) -> tuple[Workflow, str]:
+        """Return the workflow that a file holds, and the name that it has there or "". See `parse`.
+
+        Homestar's RPC wraps a workflow with a name, which is part of no CID.
+        """
         text = isinstance(data, str) or data.lstrip()[:1] == b"{"
         value = dagjson.loads(data, large_ints_as_floats=True) if text else decode(data)  # type: ignore[arg-type]
-        if type(value) is dict and set(value) == {"name", "workflow"}:
-            value = value["workflow"]  # how Homestar's RPC wraps it
-        return cls.from_ipld(fill(value))
+        if type(value) is not dict or "workflow" not in value or not set(value) <= {"name", "workflow"}:
+            return cls.from_ipld(fill(value)), ""
+        name = value.get("name")
+        if name is not None and type(name) is not str:
+            raise Malformed(f"Expected a text as the name of a workflow, found {type(name).__name__}, at `$.name`")
+        try:
+            return cls.from_ipld(fill(value["workflow"])), name or ""
+        except Malformed as error:
+            raise within(".workflow", error) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Workflow:
@@ -85,14 +100,7 @@ class Workflow(Node, frozen=True, kw_only=True):
         Raises:
             NotFound: There is no such file, or it cannot be read.
         """
-        target = Path(path).expanduser()
-        try:
-            data = target.read_bytes()
-        except OSError as error:
-            raise NotFound(
-                f"no workflow at {target}: {error.strerror}. The working directory is {Path.cwd()}"
-            ) from None
-        return cls.parse(data)
+        return cls.parse(read_file(path))
 
     def save(self, path: str | Path) -> Path:
         """Write the workflow as JSON that Homestar runs, and return where."""
@@ -115,6 +123,10 @@ class Workflow(Node, frozen=True, kw_only=True):
             BadInput: No notebook is here.
         """
         explore(self)
+
+    def to_mermaid(self) -> str:
+        """Return the graph as Mermaid text, which GitHub and JupyterLab draw where it stands in Markdown."""
+        return flowchart(self.tasks)
 
     def checked(self) -> Workflow:
         """Return this workflow if it can be run as it stands.
@@ -145,6 +157,20 @@ class Workflow(Node, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return what is in the file of a workflow.
+
+    Raises:
+        NotFound: There is no such file, or it cannot be read.
+    """
+    target = Path(path).expanduser()
+    try:
+        return target.read_bytes()
+    except OSError as error:
+        where = printable(str(target), limit=300)
+        raise NotFound(f"no workflow at {where}: {error.strerror}. The working directory is {Path.cwd()}") from None
 
 
 def _list_head(count: int) -> bytes:

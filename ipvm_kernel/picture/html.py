@@ -80,9 +80,12 @@ def handle(view: HandleView) -> str:
     if view.signature:
         about.insert(0, ("function", code(clipped(f"{task.func}: {view.signature}", 400))))
     name = named(task.func)
+    stale = "".join(block(parts.trouble("blocked", clipped(line, 400))) for line in view.stale[:5])
     if not task.receipt:
         picture = _picture(view.scene) if view.scene is not None else ""
-        return whole(block(spaced(name, quiet(view.note))), picture, details(quiet(f"task {task.short}"), pairs(about)))
+        return whole(
+            stale, block(spaced(name, quiet(view.note))), picture, details(quiet(f"task {task.short}"), pairs(about))
+        )
     if task.error:
         body = block(parts.trouble(task.state, clipped(task.error, 400)))
     elif view.length is not None:
@@ -92,7 +95,7 @@ def handle(view: HandleView) -> str:
     if task.log:
         about.append(("log", pre(task.log, parts.TEXT_CHARACTERS)))
     about_it = quiet(f"task {task.short} · receipt {task.receipt_short}")
-    return whole(body, details(spaced(name, sign(task.state, task.called), about_it), pairs(about)))
+    return whole(stale, body, details(spaced(name, sign(task.state, task.called), about_it), pairs(about)))
 
 
 def handles(view: ListView) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ipvm_kernel.ipld import NumberList
 from ipvm_kernel.picture import media, plots, values
 from ipvm_kernel.picture.states import data_uri, icon
 from ipvm_kernel.picture.widths import clipped, escaped, unstacked
@@ -183,11 +184,11 @@ def value_block(value: Any, room: Room, alt: str = "") -> str:
         return _text(value, room, alt)
     if isinstance(value, bytes | bytearray | memoryview):
         return _bytes(bytes(value), room, alt)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | NumberList):
         found = plots.numbers_of(value) if len(value) > 2 else None
         if found is not None:
             return _numbers(value, found)
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | tuple | NumberList | dict):
         made = values.table(value)
         if made is not None:
             return _table(made)
@@ -248,7 +249,7 @@ def cell(value: Any, room: Room) -> str:
             shown = image(found.mime, value, media.about(value), style="max-height:56px;max-width:160px;", room=room)
             if shown:
                 return shown
-    if isinstance(value, list) and len(value) > 8:
+    if isinstance(value, list | NumberList) and len(value) > 8:
         found_numbers = plots.numbers_of(value)
         if found_numbers is not None:
             return code(clipped(str(found_numbers), 80))

@@ -169,6 +169,7 @@ class HandleView(msgspec.Struct, frozen=True, kw_only=True):
         signature: The WIT signature of the function.
         scene: What leads to it, if there is no answer yet.
         length: The size of the value where it was too large to be read.
+        stale: Lines on inputs that it was made from and that are something else by now.
     """
 
     task: TaskView
@@ -176,6 +177,7 @@ class HandleView(msgspec.Struct, frozen=True, kw_only=True):
     signature: str = ""
     scene: Scene | None = None
     length: int | None = None
+    stale: tuple[str, ...] = ()
 
 
 class ListView(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ipvm_kernel.ipld import NumberList
 from ipvm_kernel.picture import media, plots, values
 from ipvm_kernel.picture.scene import NOTHING
 from ipvm_kernel.picture.states import mark
@@ -43,7 +44,7 @@ def run(scene: Scene, width: int = WIDTH, *, ascii_only: bool = False) -> str:
         [_sign(task, ascii_only), task.func, _result(task, 48), _time(task), task.short, task.receipt_short or "-"]
         for task in scene.listed
     ]
-    lines = [_heading(scene), *_table(["", "function", "result", "time", "task", "receipt"], rows, width)]
+    lines = [_heading(scene), *table(["", "function", "result", "time", "task", "receipt"], rows, width)]
     if scene.left_out:
         lines.append(f"… and {plural(scene.left_out, 'task')} more")
     lines += [line for group in scene.groups[:20] for line in [_grouped(group.func, group.counts, scene.words)]]
@@ -62,7 +63,7 @@ def workflow(scene: Scene, width: int = WIDTH, *, ascii_only: bool = False) -> s
         [_sign(task, ascii_only), task.func, task.short, ", ".join(_awaited(a) for a in task.awaits[:4]) or "-"]
         for task in scene.listed
     ]
-    lines = [_heading(scene), *_table(["", "function", "task", "awaits"], rows, width)]
+    lines = [_heading(scene), *table(["", "function", "task", "awaits"], rows, width)]
     if scene.left_out:
         lines.append(f"… and {plural(scene.left_out, 'task')} more")
     lines += [_grouped(group.func, group.counts, scene.words) for group in scene.groups[:20]]
@@ -73,24 +74,25 @@ def handle(view: HandleView, width: int = WIDTH, *, ascii_only: bool = False) ->
     """Return a handle: its value, its error, or what is still to be done for it."""
     task = view.task
     name = f"{clipped(task.func, 60)} {task.short}"
+    stale = [clipped(line, 400) for line in view.stale[:5]]
     if not task.receipt:
         shown = (
             [workflow(view.scene, width, ascii_only=ascii_only)]
             if view.scene is not None and view.scene.total > 1
             else []
         )
-        return _out([f"<{name}: {clipped(view.note, 200)}>", *shown], ascii_only=ascii_only)
+        return _out([f"<{name}: {clipped(view.note, 200)}>", *shown, *stale], ascii_only=ascii_only)
     if task.error:
         said = f"{clipped(task.called, 20)}: {clipped(task.error, 400)}"
     else:
         said = size(view.length) if view.length is not None else value(task.value, width)
-    return _out([f"{name}:\n{said}" if "\n" in said else f"<{name}: {said}>"], ascii_only=ascii_only)
+    return _out([f"{name}:\n{said}" if "\n" in said else f"<{name}: {said}>", *stale], ascii_only=ascii_only)
 
 
 def handles(view: ListView, width: int = WIDTH, *, ascii_only: bool = False) -> str:
     """Return handles that were made together: the first of them."""
     rows = [[_sign(task, ascii_only), task.func, _result(task, 60), task.short] for task in view.tasks]
-    lines = [printable(view.note, limit=200), *_table(["", "function", "result", "task"], rows, width)]
+    lines = [printable(view.note, limit=200), *table(["", "function", "result", "task"], rows, width)]
     left = view.total - len(view.tasks)
     return _out([*lines, *([f"… and {left:,} more"] if left > 0 else [])], ascii_only=ascii_only)
 
@@ -165,14 +167,16 @@ def value(shown: Any, width: int = WIDTH) -> str:
         return _text(shown, width)
     if isinstance(shown, bytes | bytearray | memoryview):
         return media.about(bytes(shown))
-    if isinstance(shown, list | tuple) and len(shown) > 8:
+    if isinstance(shown, list | tuple | NumberList) and len(shown) > 8:
         found = plots.numbers_of(shown)
         if found is not None:
             return f"{clipped(str(found), 200)}\n{plots.first(shown, width)}"
     flat = values.line(shown, width)
     if len(flat) <= 60 and not flat.endswith("…"):
-        return flat if not isinstance(shown, list | tuple) or not _records(shown) else _tabled(shown, width)
-    return _tabled(shown, width) if isinstance(shown, list | tuple | dict) else flat
+        return (
+            flat if not isinstance(shown, list | tuple | NumberList) or not _records(shown) else _tabled(shown, width)
+        )
+    return _tabled(shown, width) if isinstance(shown, list | tuple | NumberList | dict) else flat
 
 
 def _records(shown: Sequence[Any]) -> bool:
@@ -188,7 +192,7 @@ def _tabled(shown: Any, width: int) -> str:
         longest = max(columns(row[0]) for row in rows)
         lines = [f"{padded(row[0], longest)}  {clipped(row[1], max(20, width - longest - 2))}" for row in rows]
     else:
-        lines = [line.rstrip() for line in _table(list(made.heads), rows, width, right=made.numeric, indent="")]
+        lines = [line.rstrip() for line in table(list(made.heads), rows, width, right=made.numeric, indent="")]
     return "\n".join([*lines, *([made.note] if made.note else [])])
 
 
@@ -221,7 +225,7 @@ def _sign(task: TaskView, ascii_only: bool) -> str:
 def _result(task: TaskView, limit: int) -> str:
     if task.error:
         return clipped(task.error, limit)
-    if isinstance(task.value, list) and len(task.value) > 8:
+    if isinstance(task.value, list | NumberList) and len(task.value) > 8:
         found = plots.numbers_of(task.value)
         if found is not None:
             return clipped(str(found), limit)
@@ -248,8 +252,8 @@ def _logs(tasks: Sequence[TaskView]) -> list[str]:
     return lines
 
 
-def _table(
-    heads: list[str], rows: list[list[str]], width: int, *, right: Sequence[bool] = (), indent: str = "  "
+def table(
+    heads: list[str], rows: list[list[str]], width: int = WIDTH, *, right: Sequence[bool] = (), indent: str = "  "
 ) -> list[str]:
     """Return rows with aligned columns. The widest column gives way if a line is too long."""
     if not rows:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ipvm_kernel.ipld import CID
+from ipvm_kernel.ipld import CID, NumberList
 from ipvm_kernel.picture import media
 from ipvm_kernel.picture.widths import clipped
 from ipvm_kernel.printable import plural
@@ -58,7 +58,7 @@ def _parts(value: Any, depth: int, limit: int) -> Iterator[str]:
             yield str(value)
         case dict():
             yield from _inside("{", "}", _pairs(value, depth, limit), len(value), depth)
-        case list() | tuple():
+        case list() | tuple() | NumberList():
             yield from _inside("[", "]", (_parts(item, depth + 1, limit) for item in value), len(value), depth)
         case set() | frozenset():
             found = sorted(islice(value, 200), key=str) if len(value) <= 200 else islice(value, _ITEMS)
@@ -119,14 +119,18 @@ def table(value: Any, cell: int = 60) -> Table | None:
     """Return a value as a table if it is one: a list of records, a record of lists, a list of rows, or a map."""
     if isinstance(value, dict):
         return _columns(value, cell) or _map(value, cell)
-    if isinstance(value, list | tuple) and value:
+    if isinstance(value, list | tuple | NumberList) and value:
         first = list(value[:ROWS])
         if all(isinstance(row, dict) and row for row in first):
             heads = dict.fromkeys(key for row in first for key in islice(row, 200))
             cells = [[row.get(key, _MISSING) for key in islice(heads, COLUMNS)] for row in first]
             return _made(list(heads), cells, plural(len(value), "row"), len(value), cell)
-        lengths = {len(row) for row in first if isinstance(row, list | tuple)}
-        if all(isinstance(row, list | tuple) for row in first) and len(lengths) == 1 and 0 < max(lengths) <= 1_000:
+        lengths = {len(row) for row in first if isinstance(row, list | tuple | NumberList)}
+        if (
+            all(isinstance(row, list | tuple | NumberList) for row in first)
+            and len(lengths) == 1
+            and 0 < max(lengths) <= 1_000
+        ):
             if not all(_plain(item) for row in first for item in row[:COLUMNS]):
                 return None
             width = max(lengths)
@@ -149,7 +153,7 @@ def _plain(value: Any) -> bool:
 
 def _columns(value: dict[Any, Any], cell: int) -> Table | None:
     """Return a record of lists of one length as a table."""
-    if not value or not all(isinstance(column, list | tuple) for column in islice(value.values(), 200)):
+    if not value or not all(isinstance(column, list | tuple | NumberList) for column in islice(value.values(), 200)):
         return None
     lengths = {len(column) for column in islice(value.values(), 200)}
     if len(lengths) != 1 or not (count := lengths.pop()) or (len(value) == 1 and count < 2):

@@ -9,6 +9,7 @@ from ipvm_kernel.engine.planner import Plan, plan
 from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.homestar import meaning
 from ipvm_kernel.model import Instruction, Task
+from ipvm_kernel.printable import printable
 from ipvm_kernel.store import Entry, Filing
 
 if TYPE_CHECKING:
@@ -32,17 +33,16 @@ def planned(
     asked = None if wanted is None else list(wanted)
     made = plan(tasks, store, wanted=asked, rerun=rerun)
     trusted = [found for found in made.unverified.values() if found.trusted]
-    if trusted and sum(_admit(made.tasks.get(found.instruction), found, store, ops) for found in trusted):
+    if trusted and sum(_admit(made.tasks, found, store, ops) for found in trusted):
         made = plan(tasks, store, wanted=asked, rerun=rerun)
     return made
 
 
-def _admit(task: Task | None, found: OnFile, store: Store, ops: Mapping[str, Op]) -> bool:
+def _admit(tasks: Mapping[CID, Task], found: OnFile, store: Store, ops: Mapping[str, Op]) -> bool:
     """File a trusted receipt with its task, if it means here what it meant there; return whether it does."""
     receipt = found.receipt
-    if task is None:
-        task = task_of(store, found.instruction)
-    if task is None or receipt is None or doubts(task.run, receipt, ops):
+    task = tasks.get(found.instruction) or task_of(store, found.instruction)
+    if task is None or receipt is None or doubts(task.run, receipt, store, ops, tasks):
         return False
     entry = Entry(
         instruction=task.run.cid,
@@ -56,8 +56,27 @@ def _admit(task: Task | None, found: OnFile, store: Store, ops: Mapping[str, Op]
     return True
 
 
-def doubts(instruction: Instruction, receipt: Receipt, ops: Mapping[str, Op]) -> str:
-    """Return why a receipt from elsewhere may not answer an instruction here, or "" if it may."""
+def doubts(
+    instruction: Instruction,
+    receipt: Receipt,
+    store: Store,
+    ops: Mapping[str, Op],
+    tasks: Mapping[CID, Task] | None = None,
+) -> str:
+    """Return why a receipt of Homestar's may not answer an instruction here, or "" if it may.
+
+    Args:
+        instruction: The instruction.
+        receipt: What Homestar answered.
+        store: Where instructions are found that it awaits.
+        ops: The operations, which know what functions give.
+        tasks: Tasks whose instructions are not in the store yet.
+    """
+    for promise in instruction.awaits:
+        other = (tasks or {}).get(promise.instruction) or task_of(store, promise.instruction)
+        does = ops.get(other.run.op) if other is not None else None
+        if other is not None and does is not None and does.fallible(other.run):
+            return f"Homestar does not look whether {printable(other.run.func, limit=80)}, which it awaits, answered ok or err"
     op, signature = ops.get(instruction.op), None
     if isinstance(op, WasmRun):
         try:

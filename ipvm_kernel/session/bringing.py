@@ -6,8 +6,9 @@ here what it meant there (RULES 11).
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,7 +21,7 @@ from ipvm_kernel.session.admitting import doubts, task_of
 from ipvm_kernel.store import Entry, Received, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from ipvm_kernel.session.session import Session
     from ipvm_kernel.store import Store
@@ -29,18 +30,25 @@ _ALL: Final = 2**31 - 1  # lines of a journal
 _SHOWN: Final = 5
 
 
+class Named(NamedTuple):
+    """A receipt and what it answers, by their CIDs."""
+
+    instruction: CID
+    receipt: CID
+
+
 class Loaded(msgspec.Struct):
     """What came of loading a file.
 
     Attributes:
-        receipts: The receipts that the file held, with their instructions.
+        receipts: The receipts that the file held.
         new: How many were not here yet.
         workflows: The workflows that it told of.
         trusted: True if the user said that they may be used.
         refused: What was not taken, and why, one line each.
     """
 
-    receipts: list[capsules.Stored] = msgspec.field(default_factory=list)
+    receipts: list[Named] = msgspec.field(default_factory=list)
     new: int = 0
     workflows: list[CID] = msgspec.field(default_factory=list)
     trusted: bool = False
@@ -97,18 +105,22 @@ def load(session: Session, path: Path, *, trust: bool = False) -> Loaded:
 def _database(session: Session, path: Path, *, trust: bool) -> Loaded:
     from ipvm_kernel.homestar import database
 
-    found = database.read(path)
-    loaded = Loaded(found.receipts, workflows=list(found.workflows), trusted=trust, refused=found.refused)
+    loaded = Loaded(trusted=trust)
     begun: dict[CID, int] = {}
-    for stored, rsc, workflows in database.each(found):
-        run = None
-        for cid in workflows[:1]:
-            known = found.workflows.get(cid)
-            if known is not None and cid not in begun:
-                record = RunRecord(workflow=cid, name=known.name, started=known.created)
-                begun[cid] = session.store.begin(record) if not _here(session.store, stored) else 0
-            run = begun.get(cid) or None
-        loaded.new += keep(session.store, stored, rsc=rsc, run=run, trusted=trust, engine=f"Homestar ({path.name})")
+    with database.opened(path) as found:
+        loaded.workflows, loaded.refused = list(found.workflows), found.refused
+        for stored in found.receipts():
+            run = None
+            for cid in found.homes.get(stored.receipt.cid, ())[:1]:
+                known = found.workflows.get(cid)
+                if known is not None and cid not in begun:
+                    record = RunRecord(workflow=cid, name=known.name, started=known.created)
+                    begun[cid] = session.store.begin(record) if not _here(session.store, stored) else 0
+                run = begun.get(cid) or None
+            rsc = found.resource(stored.instruction)
+            engine = f"Homestar ({path.name})"
+            loaded.new += keep(session.store, stored, rsc=rsc, run=run, trusted=trust, engine=engine)
+            loaded.receipts.append(Named(stored.instruction, stored.receipt.cid))
     session.store.sync()
     return loaded
 
@@ -129,7 +141,7 @@ def _capsule(session: Session, value: Any, *, trust: bool) -> Loaded:
         stored = capsules.Stored(ran.task.run.cid, receipt)
     new = keep(session.store, stored, trusted=trust, engine="a capsule")
     session.store.sync()
-    return Loaded([stored], new, trusted=trust)
+    return Loaded([Named(stored.instruction, stored.receipt.cid)], new, trusted=trust)
 
 
 def _here(store: Store, stored: capsules.Stored) -> bool:
@@ -198,27 +210,35 @@ def export_database(session: Session, path: Path, only: Collection[CID] | None =
         for entry in reversed(store.journal(limit=_ALL))
         if entry.receipt is not None and (only is None or entry.instruction in only)
     )
-    chosen, left = [], 0
-    for instruction, found in store.on_file(wanted).items():
-        receipt, task = found.receipt, task_of(store, instruction)
-        usable = found.admitted and receipt is not None and task is not None
-        if usable and receipt is not None and task is not None and not doubts(task.run, receipt, session.ops):
-            chosen.append(capsules.Stored(instruction, receipt))
-        else:
-            left += 1
-    written = {stored.instruction for stored in chosen}
-    workflows: dict[CID, tuple[Workflow, str]] = {}
-    for record in store.runs(limit=_ALL):
-        if record.workflow is None or record.workflow in workflows:
-            continue
-        try:
-            workflow = Workflow.from_block(store.get(record.workflow), trusted=True)
-        except IpvmError:
-            continue
-        if workflow.tasks and all(task.run.cid in written for task in workflow.tasks):
-            workflows[record.workflow] = (workflow, record.name)
-    receipts, listed = database.write(path, chosen, workflows.values())
-    return receipts, listed, left
+    written: set[CID] = set()
+    left = 0
+
+    def receipts() -> Iterator[capsules.Stored]:  # one by one, for they may be large
+        nonlocal left
+        for instruction in wanted:
+            found = store.on_file([instruction]).get(instruction)
+            if found is None:
+                continue
+            receipt, task = found.receipt if found.admitted else None, task_of(store, instruction)
+            if receipt is None or task is None or doubts(task.run, receipt, store, session.ops):
+                left += 1
+                continue
+            written.add(instruction)
+            yield capsules.Stored(instruction, receipt)
+
+    def workflows() -> Iterator[tuple[Workflow, str]]:  # asked for when the receipts are written
+        seen: set[CID] = set()
+        for record in store.runs(limit=_ALL):
+            if record.workflow is None or record.workflow in seen:
+                continue
+            seen.add(record.workflow)
+            with contextlib.suppress(IpvmError):
+                workflow = Workflow.from_block(store.get(record.workflow), trusted=True)
+                if workflow.tasks and all(task.run.cid in written for task in workflow.tasks):
+                    yield workflow, record.name
+
+    added, listed = database.write(path, receipts(), workflows())
+    return added, listed, left
 
 
 def export_capsule(session: Session, cid: CID, path: Path) -> CID:
@@ -238,7 +258,7 @@ def export_capsule(session: Session, cid: CID, path: Path) -> CID:
             info = capsules.Info.of(workflow, progress=[one.cid for one in on_file.values() if one.admitted])
             data, written = capsules.workflow_capsule(info), workflow.cid
         case Receipt() as receipt:
-            instruction = _instruction(session, receipt)
+            instruction = session.instruction_of(cid)
             data, written = capsules.receipt_capsule(receipt, instruction), receipt.cid
         case Instruction() | Task() | Invocation():
             instruction = session.instruction_of(cid)
@@ -250,13 +270,3 @@ def export_capsule(session: Session, cid: CID, path: Path) -> CID:
             raise BadInput(f"{cid} is a {found.kind}; capsules are of receipts and workflows")
     path.write_bytes(data)
     return written
-
-
-def _instruction(session: Session, receipt: Receipt) -> CID | None:
-    try:
-        return session.instruction_of(receipt.cid)
-    except IpvmError:
-        for entry in session.store.journal(limit=_ALL):
-            if entry.receipt == receipt.cid:
-                return entry.instruction
-        return None

@@ -18,6 +18,7 @@ Kind = Literal["receipt", "instruction", "task", "invocation", "workflow", "file
 
 _SHORTEST: Final = 4
 _CANDIDATES: Final = 8
+_ALL: Final = 2**31 - 1  # lines of a journal
 
 
 class Found(msgspec.Struct):
@@ -116,6 +117,17 @@ def instruction_of(store: Store, cid: CID) -> CID:
         case Invocation():
             return node.task.run.cid
         case Receipt():
-            return Invocation.from_block(store.get(node.ran), trusted=True).task.run.cid
+            return _answered_by(store, cid, node)
         case _:
             raise NotFound(f"{cid} is no instruction, task or receipt, so nothing was run for it")
+
+
+def _answered_by(store: Store, cid: CID, receipt: Receipt) -> CID:
+    """Return the instruction that a receipt answers: its invocation says so, or whoever brought it here."""
+    try:
+        return Invocation.from_block(store.get(receipt.ran), trusted=True).task.run.cid
+    except NotFound:
+        for entry in store.journal(limit=_ALL):
+            if entry.receipt == cid:
+                return entry.instruction
+        raise

@@ -16,6 +16,7 @@ from ipvm_kernel.engine.executors import Executor, ThreadExecutor
 from ipvm_kernel.engine.scheduler import Scheduler
 from ipvm_kernel.errors import StoreError
 from ipvm_kernel.session.admitting import planned
+from ipvm_kernel.session.placing import Places
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import RunRecord
 from ipvm_kernel.wasm.limits import Limits
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.engine.planner import Plan
     from ipvm_kernel.ipld import CID
     from ipvm_kernel.model import Receipt, Task, Workflow
+    from ipvm_kernel.notebook import Cell
     from ipvm_kernel.store import Store
 
 _REMEMBERED: Final = 4096  # receipts kept in memory, so that asking again costs a microsecond
@@ -38,6 +40,7 @@ class Runner:
     Attributes:
         tally: What happened since somebody last looked.
         notices: Things to be said once.
+        places: Where tasks are declared, and what files are called.
     """
 
     def __init__(self, store: Store, ops: Mapping[str, Op], limits: Limits, executor: Executor | None) -> None:
@@ -55,6 +58,7 @@ class Runner:
         self._name = os.urandom(6).hex()
         self._pid = os.getpid()
         self._refused = False
+        self.places = Places(store, self._name)
 
     @property
     def executor(self) -> Executor:
@@ -75,6 +79,7 @@ class Runner:
         name: str = "",
         executor: Executor | None = None,
         limits: Limits | None = None,
+        cells: Mapping[CID, Cell] | None = None,
     ) -> Generator[Answer, None, None]:
         """Plan, run, remember, and make what was acknowledged durable."""
         made = planned(tasks, self._store, self._ops, wanted=wanted, rerun=rerun)
@@ -90,6 +95,7 @@ class Runner:
             progress=progress,
             rerun=rerun,
             run=ident,
+            declared=self.places.numbers(made.runs, cells or {}),
         )
         with self._lock:
             self._stoppers.add(stopper)

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ipvm_kernel import plugins, provenance
+from ipvm_kernel import plugins
 from ipvm_kernel.callables import Module, handles_in, module_name
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
 from ipvm_kernel.engine.ops import Means, WasmRun
-from ipvm_kernel.errors import IpvmError, NotFound
+from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.handles import File, Handle, lineage
-from ipvm_kernel.ipld import CID, Block, Ipld, encode
+from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session import building, looking
+from ipvm_kernel.session import asking, building, looking
 from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
-from ipvm_kernel.session.sources import module_bytes
+from ipvm_kernel.session.sources import file_bytes, module_bytes
 from ipvm_kernel.session.tally import Tally
 from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
+from ipvm_kernel.wasm.named import Named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from ipvm_kernel.engine.executors import Executor
     from ipvm_kernel.engine.planner import Plan
-    from ipvm_kernel.provenance import Why
+    from ipvm_kernel.notebook import Cell
     from ipvm_kernel.session.looking import Found
+    from ipvm_kernel.wasm.types import Signature
 
 
 class Session:
@@ -68,7 +71,9 @@ class Session:
         self.store: Store = store
         self.library = Library(code)
         self.limits = limits or Limits()
-        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains")))
+        self.resources = Resources(self.store)
+        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
+        self.named = Named()
         self._runner = Runner(self.store, self.ops, self.limits, executor)
 
     @property
@@ -84,8 +89,7 @@ class Session:
     @property
     def workers(self) -> str:
         """Who runs tasks, in a few words."""
-        executor = self._runner.executor
-        return f"{executor.slots} of {type(executor).__name__}"
+        return f"{self._runner.executor.slots} of {type(self._runner.executor).__name__}"
 
     def take_notices(self) -> list[str]:
         """Return what there is to be said once, such as that the store reached its limit."""
@@ -106,18 +110,19 @@ class Session:
         """Return the functions of a Wasm module.
 
         Args:
-            source: A path, the bytes, a CID or an `ipfs://` address; a component, a core module, or WAT text.
+            source: A path, the bytes, a CID or an address; a component, a core module, or WAT text.
             name: What to call it in messages.
 
         Raises:
             BadModule: It is not Wasm that ipvm can run; the message says why.
-            NotFound: No such file, or the CID is not in the store.
+            NotFound: No such file, or nobody has what the CID or address names.
         """
-        cid, data = module_bytes(source)
-        interface = self.library.interface(cid, lambda wanted: data if data is not None else self.store.read(wanted))
+        cid, data = module_bytes(source, self.resources)
+        interface = self.library.interface(cid, lambda named: data if data is not None else self.resources.read(named))
+        label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
         if data is not None:
             self.store.put_file(data, "module")
-        label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
+        self._runner.places.call(cid, label)
         return Module(self, cid, interface, label, self.store.size(cid) or 0)
 
     def build(
@@ -156,19 +161,14 @@ class Session:
         self.store.file(Filing(task, receipt, None, entry))
 
     def file(self, path: str | os.PathLike[str]) -> File:
-        """Return a link to a file's bytes, hashed now.
+        """Return a link to a file's bytes, hashed now; of an address (`ipfs://`, `https:`, `file:`), fetched now.
 
         Raises:
-            NotFound: There is no such file, or it cannot be read.
+            NotFound: There is no such file, or it cannot be read or fetched.
         """
-        target = Path(path).expanduser()
-        try:
-            if not stat.S_ISREG(target.stat().st_mode):
-                raise NotFound(f"{target} is no regular file, and only files can be links to bytes")
-            cid = self.store.put_file(target, "input")
-        except OSError as error:
-            raise NotFound(f"no file at {target}: {error.strerror}. The working directory is {Path.cwd()}") from None
-        return File(cid, target.name, self.store.size(cid))
+        cid, name = file_bytes(path, self.store, self.resources)
+        self._runner.places.call(cid, str(path))
+        return File(cid, name, self.store.size(cid))
 
     def put(self, value: Any) -> File:
         """Return a link to a value: bytes as a file, anything else as a dag-cbor block.
@@ -189,19 +189,17 @@ class Session:
             NotFound: It is not.
         """
         named = cid if isinstance(cid, CID) else CID.parse(cid)
-        return self._handle_of(Task(run=Instruction.from_block(self.store.get(named), trusted=True)))
+        task = Task(run=Instruction.from_block(self.store.get(named), trusted=True))
+        return Handle(self, task, self.signature_of(task.run))
 
-    def _handle_of(self, task: Task) -> Handle:
-        signature = None
-        op = self.ops.get(task.run.op)
-        if isinstance(op, WasmRun):
-            try:
-                signature = op.signature(task.run)
-            except IpvmError:
-                signature = None  # its value is shown as it is on the wire
-        return Handle(self, task, signature)
+    def signature_of(self, run: Instruction) -> Signature | None:
+        """Return the WIT signature of an instruction's function, or None: its value is then shown as it is on the wire."""
+        op = self.ops.get(run.op)
+        with contextlib.suppress(IpvmError):
+            return op.signature(run) if isinstance(op, WasmRun) else None
+        return None
 
-    def keep(self, data: bytes) -> CID:
+    def keep(self, data: bytes | memoryview) -> CID:
         """Keep an argument's bytes and return their CID."""
         return self.store.put_file(data, "input")
 
@@ -236,14 +234,15 @@ class Session:
             executor: Who runs the tasks, if not the session's own.
             limits: What any task of this run may use, beside the session's own limits.
         """
-        workflow, tasks = self._workflow(what)
+        workflow, tasks, cells = self._workflow(what)
         again = set(tasks) if rerun is True else set(rerun or ())
         stopper, progress = Stopper(), Progress(len(tasks))
 
         def stream() -> Generator[Answer, None, None]:
             yield from self._runner.stream(
-                tasks, None, again, stopper, progress, workflow=workflow, name=name, executor=executor, limits=limits
-            )
+                tasks, None, again, stopper, progress,
+                workflow=workflow, name=name, executor=executor, limits=limits, cells=cells,
+            )  # fmt: skip
 
         return Run(workflow, stream, stopper=stopper, progress=progress, source=self, name=name)
 
@@ -255,15 +254,16 @@ class Session:
 
     def plan(self, what: Workflow | Handle | Iterable[Handle]) -> Plan:
         """Return what a run would do, and do nothing."""
-        _, tasks = self._workflow(what)
+        _, tasks, _ = self._workflow(what)
         return planned(tasks, self.store, self.ops)
 
-    def _workflow(self, what: Workflow | Handle | Iterable[Handle]) -> tuple[Workflow, dict[CID, Task]]:
+    def _workflow(
+        self, what: Workflow | Handle | Iterable[Handle]
+    ) -> tuple[Workflow, dict[CID, Task], dict[CID, Cell]]:
         if isinstance(what, Workflow):
-            return what, what.checked().by_instruction()
-        ends = handles_in(what)
-        tasks = {handle.cid: handle.task for handle in lineage(ends)}
-        return Workflow(tasks=tuple(tasks.values())), tasks
+            return what, what.checked().by_instruction(), {}
+        tasks, cells = _declared(lineage(handles_in(what)))
+        return Workflow(tasks=tuple(tasks.values())), tasks, cells
 
     # --- what handles ask ---------------------------------------------------------------------------------------------
 
@@ -280,9 +280,9 @@ class Session:
         wanted = [handle.cid for handle in ends]
         on_file = self.store.on_file(wanted)
         alone = all((found := on_file.get(cid)) and found.admitted and found.here for cid in wanted) and not rerun
-        tasks = {handle.cid: handle.task for handle in (ends if alone else lineage(ends))}
+        tasks, cells = _declared(ends if alone else lineage(ends))
         stopper, progress = Stopper(), Progress(len(tasks))
-        stream = functools.partial(self._runner.stream, tasks, wanted, rerun, stopper, progress)
+        stream = functools.partial(self._runner.stream, tasks, wanted, rerun, stopper, progress, cells=cells)
         return Run(Workflow(tasks=tuple(tasks.values())), stream, stopper=stopper, progress=progress, source=self)
 
     def run_of(self, handle: Handle) -> Run:
@@ -303,11 +303,9 @@ class Session:
         op = self.ops.get(instruction.op)
         return op is not None and bool(op.fallible(instruction))
 
-    def load(self, cid: CID) -> Ipld:
-        """Return what a link means: bytes of files and raw blocks, values of the rest."""
-        if cid.codec in {"raw", "dag-pb"}:
-            return self.store.read(cid)
-        return self.store.get(cid).value()
+    def load(self, cid: CID) -> Ipld | FileBytes:
+        """Return what a link means: bytes of files and raw blocks, large ones as files; values of the rest."""
+        return self.resources.open(cid) if cid.codec in {"raw", "dag-pb"} else self.store.get(cid).value()
 
     def answered(self, instruction: CID) -> Answer | None:
         """Return the answer of an instruction that this session has met, or None. Nothing runs."""
@@ -359,12 +357,7 @@ class Session:
         """Return the instruction that a CID is about: itself, or that of a task, invocation or receipt."""
         return looking.instruction_of(self.store, cid)
 
-    def why(self, what: Handle | CID) -> Why:
-        """Return why a task would be replayed or run now, and because of what."""
-        handle = what if isinstance(what, Handle) else self.handle(self.instruction_of(what))
-        names = [param.name for param in handle.signature.params] if handle.signature is not None else []
-        around = {task.run.cid: task.run for task in handle.workflow.tasks}
-        return provenance.why(self.store, handle.task, names, around)
+    why, trace, inputs, uses, diff = asking.why, asking.trace, asking.inputs, asking.uses, asking.diff
 
     def verify(self, share: float = 1.0) -> Iterator[Verified]:
         """Hash what the store holds against its CIDs, and yield how far it is."""
@@ -385,6 +378,10 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session on {self.store.where}>"
+
+
+def _declared(handles: list[Handle]) -> tuple[dict[CID, Task], dict[CID, Cell]]:
+    return {handle.cid: handle.task for handle in handles}, {handle.cid: handle.cell for handle in handles}
 
 
 def _there(answer: Answer | None) -> Answer:

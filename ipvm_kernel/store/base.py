@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 import msgspec
 
 from ipvm_kernel.errors import NotFound
-from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.model import Receipt, Task
+from ipvm_kernel.store.lineage import EDGES, CellRecord, Edge, edges_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,6 +93,10 @@ class Filing(msgspec.Struct):
         """Return the blocks that explain it: its instruction, its invocation (which holds the task), and itself."""
         return (self.task.run.block, self.task.invocation.block, self.receipt.block)
 
+    def edges(self) -> list[Edge]:
+        """Return what went into the task, and that the links in the receipt came of it."""
+        return edges_of(self.task.run, self.receipt)
+
 
 class Received(msgspec.Struct):
     """A receipt from elsewhere whose task is not here, only the CID of its instruction (`entry.instruction`).
@@ -116,6 +121,10 @@ class Received(msgspec.Struct):
         """Return the one block that there is."""
         return (self.receipt.block,)
 
+    def edges(self) -> list[Edge]:
+        """Return nothing: what went into its task is not known."""
+        return []
+
 
 class Entry(msgspec.Struct, kw_only=True):
     """A line of the journal: one instruction that was not simply replayed.
@@ -134,6 +143,7 @@ class Entry(msgspec.Struct, kw_only=True):
         log: What the guest said.
         source: The receipt whose outcome it shares, if it does.
         error: The kind and message of a failure, or "".
+        declared: The cell in which the task was declared (see `Store.declare`), or None.
     """
 
     instruction: CID
@@ -149,6 +159,7 @@ class Entry(msgspec.Struct, kw_only=True):
     log: str = ""
     source: CID | None = None
     error: str = ""
+    declared: int | None = None
 
 
 class RunRecord(msgspec.Struct, kw_only=True):
@@ -221,11 +232,17 @@ class Store(Protocol):
     def get(self, cid: CID) -> Block:
         """Return a block, checked. Raises NotFound or StoreDamaged."""
 
-    def put_file(self, source: bytes | Path, role: Role) -> CID:
-        """Keep bytes, or the bytes of a file, and return the CID that `ipfs add --cid-version=1` gives them."""
+    def put_file(self, source: bytes | memoryview | Path, role: Role) -> CID:
+        """Keep bytes, or the bytes of a file, and return the CID that `ipfs add --cid-version=1` gives them.
+
+        A view is of bytes, and good until this returns.
+        """
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file or raw block, checked. Raises NotFound or StoreDamaged."""
+
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file as `read` does or, where they are many, the file to read them from."""
 
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has, or None if it is not here."""
@@ -251,6 +268,21 @@ class Store(Protocol):
     def claim(self, key: bytes) -> Claim | None:
         """Return the right to run the task with this resolved key, or None while somebody else has it."""
 
+    def lineage(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what instructions and values came of, and what those came of: edges, the nearest first, each once."""
+
+    def users(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what came of instructions, modules and values, and what came of that: the same, the other way."""
+
+    def made(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return the line of the journal that says how the first receipt of an instruction was made, if there is one."""
+
+    def declare(self, cell: CellRecord) -> int:
+        """Remember a cell in which tasks are declared, and return its number."""
+
+    def cells(self, idents: Iterable[int]) -> dict[int, CellRecord]:
+        """Return cells by their numbers."""
+
     def begin(self, run: RunRecord) -> int:
         """Add a run to the journal and return its number."""
 
@@ -258,9 +290,24 @@ class Store(Protocol):
         """Return the latest runs, the newest first."""
 
     def journal(
-        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+        self,
+        *,
+        instruction: CID | None = None,
+        func: str | None = None,
+        run: int | None = None,
+        before: CID | None = None,
+        limit: int = 50,
     ) -> list[Entry]:
-        """Return the latest lines of the journal that match, the newest first."""
+        """Return the latest lines of the journal that match, the newest first.
+
+        `before` leaves out the first line about an instruction that has a receipt, and all that came after it.
+        """
+
+    def call(self, cid: CID, name: str) -> None:
+        """Remember what a file or module was called where it came from: the name or path of a file."""
+
+    def called(self, cids: Iterable[CID]) -> dict[CID, list[str]]:
+        """Return what files and modules were called."""
 
     def logs(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
         """Return, for each instruction whose guest said something when its receipt was made, that line of the journal."""

@@ -159,6 +159,13 @@ class Disk:
                 sql.INSERT_OUTCOME,
                 [(key, f.instruction.bytes, f.cid.bytes) for key, f in batch.outcomes.items()],
             )
+            if batch.edges:
+                here = {row[0] for row in rows}
+                rest = {end.bytes for edge in batch.edges for end in (edge.target, edge.source)} - here
+                sql.insert(connection, sql.INSERT_END, [(raw,) for raw in rest])
+                sql.insert(connection, sql.INSERT_EDGE, sql.edge_rows(batch.edges))
+            sql.insert(connection, sql.INSERT_NAME, sql.name_rows(batch.names))
+            sql.insert(connection, sql.INSERT_CELL, [sql.cell_row(cell) for cell in batch.cells])
             sql.insert(connection, sql.INSERT_RUN, [sql.run_row(run) for run in batch.runs])
             sql.insert(connection, sql.INSERT_ENTRY, [sql.entry_row(entry) for entry in batch.entries])
             if self._held is None:

@@ -8,9 +8,9 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from ipvm_kernel.ipld.unixfs import file_cid
+from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, file_cid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NEW: Final = ".new-"
 _STALE_SECONDS: Final = 3600
+_PART_BYTES: Final = 1 << 20
 
 
 class Files:
@@ -35,7 +36,8 @@ class Files:
     def holds(self, cid: CID, data: bytes) -> bool:
         """Return True if these bytes are there under this name."""
         try:
-            return self.path(cid).stat().st_size == len(data) and self.read(cid) == data
+            path = self.path(cid)
+            return path.stat().st_size == len(data) and _equal(path, data)
         except OSError:
             return False
 
@@ -44,6 +46,17 @@ class Files:
         with self._new() as path:
             path.write_bytes(data)
             self._place(path, cid)
+
+    def put_view(self, data: memoryview) -> CID:
+        """Write bytes out of somebody's memory, hash them on the way, and return their CID.
+
+        It is of what was written, so memory that changes meanwhile does no harm.
+        """
+        with self._new() as path:
+            with path.open("wb") as file:
+                cid = file_cid(_written(data, file))
+            self._place(path, cid)
+        return cid
 
     def put_path(self, source: Path) -> tuple[CID, int]:
         """Copy a file of the user's while its CID is worked out; return that and its size.
@@ -59,14 +72,20 @@ class Files:
 
     def _place(self, path: Path, cid: CID) -> None:
         target = self.path(cid)
-        target.parent.mkdir(exist_ok=True, mode=0o700)
-        path.replace(target)
+        try:
+            path.replace(target)
+        except FileNotFoundError:
+            target.parent.mkdir(exist_ok=True, mode=0o700)
+            path.replace(target)
 
     @contextlib.contextmanager
     def _new(self) -> Iterator[Path]:
         """Give a new file, which is gone at the end unless it was renamed."""
-        self.folder.mkdir(exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
+        except FileNotFoundError:
+            self.folder.mkdir(exist_ok=True, mode=0o700)
+            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
         os.close(descriptor)
         path = Path(name)
         try:
@@ -112,6 +131,29 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < horizon:
                     yield path
+
+
+def _written(data: memoryview, file: BinaryIO) -> Iterator[memoryview]:
+    """Yield copies of the parts of some bytes, each written to a file. One is good until the next is asked for."""
+    room = memoryview(bytearray(min(CHUNK_BYTES, len(data))))
+    for start in range(0, len(data), CHUNK_BYTES):
+        part = data[start : start + CHUNK_BYTES]
+        copy = room[: len(part)]
+        copy[:] = part
+        file.write(copy)
+        yield copy
+
+
+def _equal(path: Path, data: bytes) -> bool:
+    """Return True if a file holds these bytes; no more than a part of it is in memory at once."""
+    view, room, at = memoryview(data), bytearray(_PART_BYTES), 0
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(room):
+            part = room if count == len(room) else room[:count]
+            if part != view[at : at + count]:
+                return False
+            at += count
+    return at == len(view)
 
 
 def _sync(path: Path) -> None:

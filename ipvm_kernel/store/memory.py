@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.store.base import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged, not_here
+from ipvm_kernel.store.lineage import EDGES, closure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from ipvm_kernel.store.base import Claim, Role
+    from ipvm_kernel.store.lineage import CellRecord, Edge
 
 
 class MemoryStore:
@@ -27,6 +29,10 @@ class MemoryStore:
         self._journal: list[Entry] = []
         self._logs: dict[CID, Entry] = {}
         self._runs: list[RunRecord] = []
+        self._cells: dict[int, CellRecord] = {}
+        self._names: dict[CID, dict[str, None]] = {}
+        self._sources: dict[CID, dict[Edge, None]] = {}
+        self._users: dict[CID, dict[Edge, None]] = {}
         self._pins: dict[str, CID] = {}
         self._claimed: set[bytes] = set()
         self._lock = threading.RLock()
@@ -50,8 +56,10 @@ class MemoryStore:
             return Block(cid, self._files[cid])
         raise not_here(cid, "this session's memory")
 
-    def put_file(self, source: bytes | Path, role: Role) -> CID:  # noqa: ARG002 - nothing is ever dropped here
+    def put_file(self, source: bytes | memoryview | Path, role: Role) -> CID:  # noqa: ARG002 - nothing is ever dropped here
         """Keep bytes, or the bytes of a file."""
+        if isinstance(source, memoryview):
+            source = bytes(source)  # first, for whoever holds the memory may change it
         data = source if isinstance(source, bytes) else source.read_bytes()
         cid = file_cid(data)
         self._files.setdefault(cid, data)
@@ -61,6 +69,10 @@ class MemoryStore:
         """Return the bytes of a file or raw block."""
         data = self._files.get(cid)
         return data if data is not None else self.get(cid).data
+
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file or raw block."""
+        return self.read(cid)
 
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has."""
@@ -79,6 +91,9 @@ class MemoryStore:
             if filing.key is not None and filing.admitted:
                 self._outcomes.setdefault(filing.key, found)
             self._journal.append(entry)
+            for edge in filing.edges():
+                self._sources.setdefault(edge.target, {})[edge] = None
+                self._users.setdefault(edge.source, {})[edge] = None
             if entry.log:
                 self._logs[entry.instruction] = entry
 
@@ -109,6 +124,30 @@ class MemoryStore:
             self._claimed.add(key)
             return _MemoryClaim(self._claimed, key)
 
+    def lineage(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what instructions and values came of."""
+        with self._lock:
+            return closure(cids, lambda cid: self._sources.get(cid, ()), lambda edge: edge.source, limit)
+
+    def users(self, cids: Iterable[CID], limit: int = EDGES) -> list[Edge]:
+        """Return what came of instructions, modules and values."""
+        with self._lock:
+            return closure(cids, lambda cid: self._users.get(cid, ()), lambda edge: edge.target, limit)
+
+    def made(self, instructions: Iterable[CID]) -> dict[CID, Entry]:
+        """Return how the first receipt of each instruction was made."""
+        wanted = set(instructions)
+        return {e.instruction: e for e in reversed(self._journal) if e.receipt and e.instruction in wanted}
+
+    def declare(self, cell: CellRecord) -> int:
+        """Remember a cell."""
+        self._cells[cell.ident] = cell
+        return cell.ident
+
+    def cells(self, idents: Iterable[int]) -> dict[int, CellRecord]:
+        """Return cells by their numbers."""
+        return {ident: self._cells[ident] for ident in idents if ident in self._cells}
+
     def begin(self, run: RunRecord) -> int:
         """Add a run to the journal."""
         self._runs.append(run)
@@ -122,13 +161,28 @@ class MemoryStore:
         """Return a run by its number."""
         return next((run for run in self._runs if run.ident == ident), None)
 
+    def call(self, cid: CID, name: str) -> None:
+        """Remember what a file or module was called."""
+        self._names.setdefault(cid, {})[name] = None
+
+    def called(self, cids: Iterable[CID]) -> dict[CID, list[str]]:
+        """Return what files and modules were called."""
+        return {cid: list(self._names[cid]) for cid in cids if cid in self._names}
+
     def journal(
-        self, *, instruction: CID | None = None, func: str | None = None, run: int | None = None, limit: int = 50
+        self,
+        *,
+        instruction: CID | None = None,
+        func: str | None = None,
+        run: int | None = None,
+        before: CID | None = None,
+        limit: int = 50,
     ) -> list[Entry]:
         """Return the latest lines of the journal that match."""
+        end = next((n for n, e in enumerate(self._journal) if before == e.instruction and e.receipt), None)
         return [
             entry
-            for entry in reversed(self._journal)
+            for entry in reversed(self._journal[:end])
             if instruction in (None, entry.instruction) and func in (None, entry.func) and run in (None, entry.run)
         ][:limit]
 

@@ -1,7 +1,7 @@
 """The tables of a store on disk, how a connection to them is set up, and what SQLite's errors mean to a user.
 
-Durability is `synchronous=FULL` over a write-ahead log: what was acknowledged survives a power cut. Rows carry integer
-ids so that a later index over them is small and fast. The version of the schema is SQLite's `user_version`.
+Durability is `synchronous=FULL` over a write-ahead log: what was acknowledged survives a power cut. Blocks have
+integer ids, and edges are between those, so that a lineage is one recursive query. The version of the schema is SQLite's `user_version`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 APPLICATION: Final = 0x6970766D  # "ipvm", in SQLite's header; `file` shows it
-VERSION: Final = 1
+VERSION: Final = 2
 BUSY_SECONDS: Final = 30
 
 # block.place: where the bytes are.
-INLINE, ON_DISK, DROPPED = range(3)
+INLINE, ON_DISK, DROPPED, ABSENT = range(4)
 
 # receipt.admitted, beside 0 and 1: to be admitted once its task is here.
 TRUSTED: Final = 2
@@ -34,7 +34,7 @@ CREATE TABLE block (
     id    INTEGER PRIMARY KEY,
     cid   BLOB NOT NULL UNIQUE,
     size  INTEGER NOT NULL,
-    place INTEGER NOT NULL,  -- 0 in data, 1 in a file, 2 dropped to make room
+    place INTEGER NOT NULL,  -- 0 in data, 1 in a file, 2 dropped to make room, 3 never here, but an edge leads to it
     role  TEXT NOT NULL,     -- block, input, value or module
     used  INTEGER NOT NULL,  -- seconds since 1970
     data  BLOB
@@ -77,7 +77,8 @@ CREATE TABLE entry (
     engine      TEXT NOT NULL,
     log         TEXT NOT NULL,
     source      BLOB,
-    error       TEXT NOT NULL
+    error       TEXT NOT NULL,
+    declared    INTEGER  -- a cell
 );
 CREATE INDEX entry_by_instruction ON entry (instruction);
 CREATE INDEX entry_by_log ON entry (instruction) WHERE log != '';
@@ -85,6 +86,30 @@ CREATE INDEX entry_by_func ON entry (func);
 CREATE INDEX entry_by_run ON entry (run);
 CREATE TABLE pin (name TEXT PRIMARY KEY, cid BLOB NOT NULL) WITHOUT ROWID;
 """
+
+# Since version 2. Receipts from before it have no edges; the lineage of one is still read off its instruction.
+_LINEAGE: Final = """
+CREATE TABLE cell (
+    id       INTEGER PRIMARY KEY,
+    cell     TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    count    INTEGER NOT NULL,
+    notebook TEXT NOT NULL,
+    saved    BLOB,
+    session  TEXT NOT NULL
+);
+CREATE TABLE edge (
+    target INTEGER NOT NULL,  -- a block: an instruction, or a value that one gave
+    source INTEGER NOT NULL,  -- a block: what went into it, or the instruction that gave it
+    kind   INTEGER NOT NULL,  -- see lineage.KINDS
+    PRIMARY KEY (target, source, kind)
+) WITHOUT ROWID;
+CREATE INDEX edge_by_source ON edge (source);
+CREATE TABLE name (cid BLOB NOT NULL, name TEXT NOT NULL, PRIMARY KEY (cid, name)) WITHOUT ROWID;
+"""
+
+_STEPS: Final = {0: _TABLES + _LINEAGE, 1: f"ALTER TABLE entry ADD COLUMN declared INTEGER; {_LINEAGE}"}
+"""What makes this version of the tables of an earlier one."""
 
 
 def connect(path: Path, *, local: bool) -> apsw.Connection:
@@ -149,8 +174,9 @@ def _make_tables(connection: apsw.Connection) -> None:
     """Make the tables, unless another kernel, first at the same moment, has made them."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.pragma("user_version") < VERSION:
-            connection.execute(_TABLES)
+        found = connection.pragma("user_version")
+        if found < VERSION:
+            connection.execute(_STEPS[int(found)])
             connection.pragma("application_id", APPLICATION)
             connection.pragma("user_version", VERSION)
         connection.execute("COMMIT")
@@ -175,14 +201,14 @@ def connect_read_only(path: Path) -> apsw.Connection:
                 break
             return connection
         connection = apsw.Connection(":memory:")
-        connection.execute(_TABLES)
+        connection.execute(_STEPS[0])
     return connection
 
 
 _PROBE: Final = (
     "SELECT b.id, b.cid, b.size, b.place, b.role, b.used, b.data, r.id, r.instruction, r.ran, r.own, r.admitted, r.filed, "
-    "r.seconds, o.key, run.id, entry.id, pin.name FROM block b, receipt r, outcome o, run, entry, pin "
-    "WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
+    "r.seconds, o.key, run.id, entry.declared, pin.name, cell.saved, edge.kind, name.name "
+    "FROM block b, receipt r, outcome o, run, entry, pin, cell, edge, name WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
 )
 
 

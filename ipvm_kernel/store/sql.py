@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store.base import Entry, OnFile, RunRecord
-from ipvm_kernel.store.schema import TRUSTED
+from ipvm_kernel.store.lineage import KINDS, CellRecord, Edge
+from ipvm_kernel.store.schema import ABSENT, TRUSTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
+
+    from ipvm_kernel.ipld import CID
 
 ASKED: Final = (1, 16, 256)
 """How many instructions one query asks for; SQLite remembers each of these queries."""
@@ -47,7 +50,7 @@ TOUCH: Final = "UPDATE block SET used = ? WHERE cid = ?"
 
 INSERT_BLOCK: Final = (
     "INSERT INTO block (cid, size, place, role, used, data) VALUES {} "
-    "ON CONFLICT (cid) DO UPDATE SET place = excluded.place, data = excluded.data, used = excluded.used, "
+    "ON CONFLICT (cid) DO UPDATE SET place = excluded.place, size = excluded.size, data = excluded.data, used = excluded.used, "
     "role = CASE WHEN block.role IN ('input', 'module') OR excluded.role = 'value' THEN block.role ELSE excluded.role END"
 )
 INSERT_RECEIPT: Final = (
@@ -59,7 +62,46 @@ INSERT_OUTCOME: Final = (
     "INSERT OR IGNORE INTO outcome SELECT given.column1, r.id FROM (VALUES {}) given "
     "JOIN receipt r ON r.instruction = given.column2 AND r.cid = given.column3"
 )
-INSERT_ENTRY: Final = "INSERT INTO entry (instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error) VALUES {}"
+INSERT_ENTRY: Final = "INSERT INTO entry (instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error, declared) VALUES {}"
+MADE: Final = {
+    count: f"SELECT * FROM entry WHERE instruction IN ({', '.join('?' * count)}) "  # noqa: S608
+    "AND receipt IS NOT NULL ORDER BY id DESC"
+    for count in ASKED
+}
+BEFORE: Final = (
+    "id < ifnull((SELECT min(id) FROM entry WHERE instruction = ? AND receipt IS NOT NULL), 9223372036854775807)"
+)
+INSERT_NAME: Final = "INSERT OR IGNORE INTO name (cid, name) VALUES {}"
+CALLED: Final = "SELECT cid, name FROM name WHERE cid IN (SELECT unhex(value) FROM json_each(?))"
+INSERT_CELL: Final = (
+    "INSERT INTO cell (id, cell, source, count, notebook, saved, session) VALUES {} ON CONFLICT (id) DO NOTHING"
+)
+# What an edge leads to gets a row even if it is not here: it has a number then, and is found once it comes.
+INSERT_END: Final = (
+    f"INSERT INTO block (cid, size, place, role, used) SELECT column1, 0, {ABSENT}, 'value', 0 FROM (VALUES {{}}) "  # noqa: S608
+    "WHERE true ON CONFLICT (cid) DO NOTHING"
+)
+INSERT_EDGE: Final = (
+    "INSERT OR IGNORE INTO edge SELECT t.id, s.id, given.column3 FROM (VALUES {}) given "
+    "CROSS JOIN block t ON t.cid = given.column1 CROSS JOIN block s ON s.cid = given.column2"
+)
+
+
+def _around(here: str, there: str) -> str:
+    """Return the query for the edges that some blocks lead to, from one end to the other. It goes in breadth."""
+    return (
+        "WITH RECURSIVE around(id) AS ("  # noqa: S608
+        "SELECT b.id FROM (SELECT DISTINCT unhex(value) AS cid FROM json_each(?)) given JOIN block b ON b.cid = given.cid "
+        f"UNION SELECT e.{there} FROM around a CROSS JOIN edge e ON e.{here} = a.id LIMIT ?2) "
+        "SELECT t.cid, s.cid, e.kind FROM around a "
+        f"CROSS JOIN edge e ON e.{here} = a.id CROSS JOIN block t ON t.id = e.target CROSS JOIN block s ON s.id = e.source "
+        "LIMIT ?2"
+    )
+
+
+LINEAGE: Final = _around("target", "source")
+USERS: Final = _around("source", "target")
+
 INSERT_RUN: Final = (
     "INSERT INTO run (id, started, workflow, name, cell, source, count, notebook, session) VALUES {} "
     "ON CONFLICT (id) DO NOTHING"
@@ -95,17 +137,54 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         entry.instruction.bytes, _text(entry.func), _text(entry.rsc), entry.how,
         entry.receipt.bytes if entry.receipt else None, entry.run, entry.at, entry.seconds,
         min(entry.fuel, (1 << 63) - 1), entry.engine, _text(entry.log), entry.source.bytes if entry.source else None,
-        _text(entry.error),
+        _text(entry.error), entry.declared,
     )  # fmt: skip
 
 
 def entry(row: tuple[Any, ...]) -> Entry:
     """Return the line of the journal that a row is."""
-    _, instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error = row
+    _, instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error, declared = row
     return Entry(
         instruction=unchecked(instruction), func=func, rsc=rsc, how=how,
         receipt=unchecked(receipt) if receipt else None, run=run, at=at, seconds=seconds, fuel=fuel, engine=engine,
-        log=log, source=unchecked(source) if source else None, error=error,
+        log=log, source=unchecked(source) if source else None, error=error, declared=declared,
+    )  # fmt: skip
+
+
+def edge_rows(edges: Iterable[Edge]) -> list[tuple[Any, ...]]:
+    """Return the rows of edges, by the CIDs of their ends."""
+    return [(edge.target.bytes, edge.source.bytes, _KIND[edge.kind]) for edge in edges]
+
+
+def edges(rows: Iterable[tuple[Any, ...]]) -> list[Edge]:
+    """Return the edges that rows are."""
+    cids: dict[bytes, CID] = {}
+    found = []
+    for target, source, kind in rows:
+        one, other = cids.get(target), cids.get(source)
+        if one is None:
+            one = cids[target] = unchecked(target)
+        if other is None:
+            other = cids[source] = unchecked(source)
+        found.append(Edge(one, other, KINDS[kind]))
+    return found
+
+
+_KIND: Final = {kind: number for number, kind in enumerate(KINDS)}
+
+
+def cell_row(cell: CellRecord) -> tuple[Any, ...]:
+    """Return the row of a cell."""
+    saved = cell.saved.bytes if cell.saved else None
+    return (cell.ident, _text(cell.cell), _text(cell.source), cell.count, _text(cell.notebook), saved, cell.session)
+
+
+def cell(row: tuple[Any, ...]) -> CellRecord:
+    """Return the cell that a row is."""
+    ident, name, source, count, notebook, saved, session = row
+    return CellRecord(
+        ident=ident, cell=name, source=source, count=count, notebook=notebook,
+        saved=unchecked(saved) if saved else None, session=session,
     )  # fmt: skip
 
 
@@ -115,6 +194,11 @@ def run_row(run: RunRecord) -> tuple[Any, ...]:
         run.ident, run.started, run.workflow.bytes if run.workflow else None, _text(run.name), _text(run.cell),
         _text(run.source), run.count, _text(run.notebook), run.session,
     )  # fmt: skip
+
+
+def name_rows(names: Iterable[tuple[CID, str]]) -> list[tuple[bytes, str]]:
+    """Return the rows of what things were called."""
+    return [(cid.bytes, _text(name)) for cid, name in names]
 
 
 def _text(text: str) -> str:

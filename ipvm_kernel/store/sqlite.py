@@ -12,10 +12,10 @@ import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.errors import Mismatch, NotFound, StoreDamaged, StoreError, StoreFull
-from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Receipt
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.store.files import Files
     from ipvm_kernel.store.writer import Writer
+
+OPENED_BYTES: Final = 1 << 20
+"""A file of more bytes than this is given out as a file."""
+
+BEHIND_BYTES: Final = 4 << 20
+"""Arguments of at most so many bytes are written behind the work, as blocks are."""
 
 
 class SqliteStore(Journal):
@@ -116,7 +122,7 @@ class SqliteStore(Journal):
                 f"{cid} in {self.folder} is not what was written. `ipvm verify` lists what else is"
             ) from None
 
-    def put_file(self, source: bytes | Path, role: Role) -> CID:
+    def put_file(self, source: bytes | memoryview | Path, role: Role) -> CID:
         """Keep bytes, or the bytes of a file."""
         if isinstance(source, Path):
             if self._disk.read_only or source.stat().st_size <= FILE_BYTES:
@@ -127,10 +133,20 @@ class SqliteStore(Journal):
                 cid, size = self.files.put_path(source)
             except OSError as error:
                 raise StoreFull(f"{source} cannot be kept in {self.folder}: {error.strerror}") from error
+        elif isinstance(source, memoryview):
+            if self._disk.read_only or len(source) <= FILE_BYTES:
+                return self.put_file(bytes(source), role)
+            try:
+                cid, size = self.files.put_view(source), len(source)
+            except OSError:
+                return self.put_file(bytes(source), role)
         else:
             cid, size = file_cid(source), len(source)
             if self._disk.read_only or size <= FILE_BYTES:
                 return self._gather(Block(cid, source), role)
+            if role == "input" and size <= BEHIND_BYTES and not self.files.path(cid).exists():
+                self._checked.add(cid)
+                return self._gather(Block(cid, source), role)  # whoever names an argument does not wait for the disk
             try:
                 if not self.files.holds(cid, source):
                     self.files.put(cid, source)
@@ -167,6 +183,20 @@ class SqliteStore(Journal):
                 self._checked.add(cid)
         return data
 
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file as `read` does or, where they are many, the file, checked at its first use."""
+        path = self.files.path(cid)
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > OPENED_BYTES:
+                found = FileBytes(path)
+                self._disk.touched[cid.bytes] = int(time.time())
+                if cid not in self._checked:
+                    if file_cid(path) != cid:
+                        raise StoreDamaged(f"{cid} in {self.folder} is not what was written: add the file again")
+                    self._checked.add(cid)
+                return found
+        return self.read(cid)
+
     def _load(self, cid: CID) -> bytes:
         """Return the bytes that are kept under `cid`, unchecked."""
         found = self._disk.rows("SELECT place, data FROM block WHERE cid = ?", (cid.bytes,))
@@ -185,14 +215,14 @@ class SqliteStore(Journal):
                     return len(batch.blocks[cid][0].data)
                 if cid in batch.files:
                     return batch.files[cid][0]
-        found = self._disk.rows("SELECT size FROM block WHERE cid = ? AND place != ?", (cid.bytes, schema.DROPPED))
+        found = self._disk.rows("SELECT size FROM block WHERE cid = ? AND place IN (0, 1)", (cid.bytes,))
         return found[0][0] if found else None
 
     # --- receipts -----------------------------------------------------------------------------------------------------
 
     def file(self, filing: Filing | Received) -> None:
         """Put a receipt on file."""
-        entry, found = filing.entry, found_as(filing)
+        entry, found, edges = filing.entry, found_as(filing), filing.edges()
         *explaining, answer = filing.blocks()
         recomputable = filing.own and filing.key is not None
         with self._writer.lock:
@@ -204,6 +234,7 @@ class SqliteStore(Journal):
             if filing.key is not None and filing.admitted:
                 batch.outcomes.setdefault(filing.key, found)
             batch.entries.append(entry)
+            batch.edges += edges
             self._added(size)
 
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
@@ -302,7 +333,7 @@ class SqliteStore(Journal):
         with self._writer.lock:
             waiting = {cid: None for batch in self._writer.batches() for cid in (*batch.blocks, *batch.files)}
         yield from waiting
-        for (raw,) in self._disk.rows("SELECT cid FROM block WHERE place != ? ORDER BY id DESC", (schema.DROPPED,)):
+        for (raw,) in self._disk.rows("SELECT cid FROM block WHERE place IN (0, 1) ORDER BY id DESC"):
             cid = unchecked(raw)
             if cid not in waiting:
                 yield cid

@@ -16,6 +16,7 @@ import msgspec
 from ipvm_kernel.errors import StoreError
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.store.base import RANK, Claim, Entry, OnFile, Role, RunRecord
+from ipvm_kernel.store.lineage import CellRecord, Edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,9 @@ class Batch(msgspec.Struct):
     outcomes: dict[bytes, OnFile] = msgspec.field(default_factory=dict)
     entries: list[Entry] = msgspec.field(default_factory=list)
     runs: list[RunRecord] = msgspec.field(default_factory=list)
+    cells: list[CellRecord] = msgspec.field(default_factory=list)
+    names: dict[tuple[CID, str], None] = msgspec.field(default_factory=dict)
+    edges: list[Edge] = msgspec.field(default_factory=list)
     claims: list[Claim] = msgspec.field(default_factory=list)
     size: int = 0
 

@@ -16,6 +16,7 @@ import pytest
 pytest.register_assert_rewrite(
     "ipvm_kernel.testing.executors",
     "ipvm_kernel.testing.journals",
+    "ipvm_kernel.testing.lineage",
     "ipvm_kernel.testing.ops",
     "ipvm_kernel.testing.received",
     "ipvm_kernel.testing.stores",

@@ -12,6 +12,7 @@ from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, file_cid
 from ipvm_kernel.store import Entry, RunRecord
 from ipvm_kernel.testing.journals import JournalContract
+from ipvm_kernel.testing.lineage import LineageContract
 from ipvm_kernel.testing.received import ReceivedContract
 from ipvm_kernel.testing.samples import filing, task
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 SIZES = (0, 1, 65_536, 65_537, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES)
 
 
-class StoreContract(JournalContract, ReceivedContract):
+class StoreContract(JournalContract, LineageContract, ReceivedContract):
     """Inherit this, say how to open a store, and which of the two promises that not all make it makes.
 
     Attributes:
@@ -103,6 +104,35 @@ class StoreContract(JournalContract, ReceivedContract):
         assert store.read(cid) == data
         assert store.size(cid) == size
         assert list(store.cids()) == [cid]
+
+    @pytest.mark.parametrize("size", [*SIZES, 3_000_000])
+    def test_files_out_of_memory(self, store: Store, size: int) -> None:
+        """A view of memory is kept as its bytes are; what becomes of that memory later changes nothing."""
+        room = bytearray(i % 251 for i in range(size))
+        data = bytes(room)
+
+        cid = store.put_file(memoryview(room), "input")
+        room[:] = bytes(size)
+        found = store.open(cid)
+
+        assert cid == file_cid(data)
+        assert store.read(cid) == data
+        assert len(found) == size
+        assert (found if isinstance(found, bytes) else found.read()) == data
+        with pytest.raises(NotFound):
+            store.open(Block.raw(b"nowhere").cid)
+
+    def test_a_large_file_goes_straight_to_its_place(self, store: Store) -> None:
+        """A large file is read into memory that is there already, at its name's last as at its first use."""
+        data = bytes(i % 249 for i in range(2_500_000))
+        found = store.open(store.put_file(data, "value"))
+        if isinstance(found, bytes):
+            pytest.skip("this store gives out bytes")
+        room = bytearray(len(data))
+
+        found.into(memoryview(room))
+
+        assert room == data
 
     @pytest.mark.parametrize("size", SIZES)
     def test_files_of_the_user(self, store: Store, tmp_path: Path, size: int) -> None:

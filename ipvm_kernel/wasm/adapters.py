@@ -25,11 +25,20 @@ class Buffer(msgspec.Struct, frozen=True):
 
     Attributes:
         code: Their type, as `array.array` spells it, or "?" for bools.
-        data: Their little-endian bytes, in order.
+        data: Their little-endian bytes, in order; where they lie so already, those of the user's own object.
+        array: The array of numpy that they are, which can tell fast whether one of them is NaN.
     """
 
     code: str
-    data: bytes
+    data: bytes | memoryview
+    array: Any = None
+
+    def clean(self, data: bytes | memoryview) -> bool:
+        """Return True if it is known that none of the numbers is NaN whose bytes are these, or a copy of these."""
+        if self.array is None:
+            return False
+        numpy = sys.modules["numpy"]
+        return not numpy.isnan(numpy.frombuffer(data, self.array.dtype)).any()
 
 
 class Array(msgspec.Struct, frozen=True):
@@ -103,6 +112,15 @@ def plain_data(value: Any) -> Any:
     return value
 
 
+def octets(value: Any) -> Any:
+    """Return `value` as `plain_data` does, where bytes are wanted: a bytearray or a view of bytes is not copied."""
+    if isinstance(value, bytearray | memoryview):
+        view = memoryview(value)
+        if view.ndim == 1 and view.format in ("B", "c"):
+            return Buffer("B", side_by_side(view))
+    return plain_data(value)
+
+
 def _from_view(view: memoryview) -> Any:
     if view.ndim != 1:
         raise BadArgument(f"expected one dimension, found a buffer of shape {view.shape}: flatten it first")
@@ -112,7 +130,12 @@ def _from_view(view: memoryview) -> Any:
     code = _NUMPY_CODES.get(f"{kind}{view.itemsize}")
     if code is None:
         raise BadArgument(f"a buffer of format {printable(view.format, limit=20)!r} has no WIT type")
-    return Buffer(code, view.tobytes())
+    return Buffer(code, side_by_side(view))
+
+
+def side_by_side(view: memoryview) -> bytes | memoryview:
+    """Return the bytes of a buffer, which are copied only if they do not lie together."""
+    return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
 
 
 def _from_numpy(value: Any, names: set[str]) -> Any:
@@ -137,7 +160,7 @@ def _from_numpy(value: Any, names: set[str]) -> Any:
         return [plain_data(row) for row in value]  # a list of lists, if the type asks for that
     if value.dtype.str[0] == ">":
         value = value.astype(value.dtype.newbyteorder("<"))
-    return Buffer(code, value.tobytes())
+    return Buffer(code, side_by_side(memoryview(value)), value)
 
 
 def _from_pandas(value: Any, names: set[str]) -> Any:

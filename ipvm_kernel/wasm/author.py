@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
 
 from ipvm_kernel.errors import BadArgument
+from ipvm_kernel.ipld import CID
 from ipvm_kernel.model import Promise
 from ipvm_kernel.printable import plural, printable
 from ipvm_kernel.wasm import adapters
@@ -21,11 +22,13 @@ from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.adapters import Array, Buffer, Column, Table, plain_data
 from ipvm_kernel.wasm.lifting import lift_scalars
 from ipvm_kernel.wasm.literals import NUMBERS, described, integer, misfit, number, pack, recast, text
+from ipvm_kernel.wasm.named import LARGEST_BYTES
 from ipvm_kernel.wasm.scalars import packed
 from ipvm_kernel.wasm.wire import INLINE_SCALARS, keyed, placed, sided, some
 
 if TYPE_CHECKING:
-    from ipvm_kernel.ipld import CID, Ipld
+    from ipvm_kernel.ipld import Ipld
+    from ipvm_kernel.wasm.named import Named
 
 INLINE_LITERAL: Final = 65_536
 """A literal of more bytes than this is a link to them (RULES 2)."""
@@ -37,8 +40,12 @@ class Scope(Protocol):
     def reference(self, value: object) -> Ipld:
         """Return the wire form of a handle or link, or None if `value` is neither."""
 
-    def keep(self, data: bytes) -> CID:
-        """Keep bytes as a file and return its CID."""
+    @property
+    def named(self) -> Named:
+        """The CIDs of large arguments that were named before."""
+
+    def keep(self, data: bytes | memoryview) -> CID:
+        """Keep bytes as a file and return its CID. A view is good until then."""
 
     def keep_file(self, path: os.PathLike[str]) -> CID:
         """Keep a file's bytes and return its CID."""
@@ -118,7 +125,7 @@ def author(kind: wit.AnyType, value: Any, scope: Scope) -> Ipld:
         if not _is_bytes(kind):
             raise BadArgument(f"expected {kind}, found a path, which means the bytes of its file")
         return scope.keep_file(value)
-    value = plain_data(value)
+    value = adapters.octets(value) if kind == wit.BYTES else plain_data(value)
     match kind:
         case wit.Bool():
             if type(value) is bool:
@@ -234,6 +241,7 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
     nan_is_meant = isinstance(value, Array)
     if nan_is_meant:
         value = plain_data(value.value)
+    data: bytes | memoryview
     match value:
         case bytes() if element == wit.U8:
             data = value
@@ -254,9 +262,26 @@ def _scalars(kind: wit.List, element: wit.AnyType, value: Any, scope: Scope) -> 
             data = pack(element, items)
         case _:
             raise misfit(kind, value)
-    if element == wit.U8 and len(data) > INLINE_LITERAL:
-        return scope.keep(data)
-    return lift_scalars(element, data, scope.keep)
+    if len(data) <= min(INLINE_LITERAL, INLINE_SCALARS):
+        return lift_scalars(element, data, scope.keep)
+    return _large(element, data, value, scope)
+
+
+def _large(element: wit.AnyType, data: bytes | memoryview, value: Any, scope: Scope) -> Ipld:
+    """Return a link to a large list of scalars, whose bytes are `data` and that `value` was given for."""
+    view = memoryview(data)
+    known: Ipld = scope.named.find(element, view)
+    if known is not None:
+        return known
+    own = isinstance(value, Buffer) and data is value.data
+    if len(data) <= LARGEST_BYTES:
+        data = bytes(data)  # the one copy: whoever holds the memory may change it
+    clean = element == wit.U8 or (own and value.clean(data))
+    link = scope.keep(data) if clean else lift_scalars(element, data, scope.keep)
+    # What the user holds may be named again. What was made here, of a list say, will not.
+    if isinstance(value, Buffer | bytes) and isinstance(link, CID) and isinstance(data, bytes):
+        scope.named.note(element, view.obj, data, link)
+    return link
 
 
 def _mixed(kind: wit.List, element: wit.AnyType, items: list[Any], scope: Scope) -> Ipld:

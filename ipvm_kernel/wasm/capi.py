@@ -19,6 +19,7 @@ import struct
 from array import array as _words
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from ipvm_kernel.ipld import FileBytes
 from ipvm_kernel.wasm import native
 from ipvm_kernel.wasm import types as wit
 
@@ -159,6 +160,8 @@ def _lower(kind: wit.AnyType, value: Value, arena: Arena) -> bytes:
             data = value.encode()
             return _SPAN_VAL.pack(_STRING, len(data), arena.address(data))
         case wit.List(element=element):
+            if type(value) is FileBytes:
+                value = value.read()
             width = wit.scalar(element)
             count = len(value) // (width or 1)
             arena.take(count, _VAL)

@@ -89,16 +89,21 @@ def _lift_string(value: str) -> Ipld:
 
 def _lift_list(element: wit.AnyType, value: Value, keep: Keep, at: str) -> Ipld:
     if wit.scalar(element) is not None:
-        return lift_scalars(element, value, keep)
+        return value if type(value) is CID else lift_scalars(element, value, keep)
     if isinstance(element, wit.Tuple) and keyed(element, [item[0] for item in value]):
         return {k: _lift(element.items[1], v, keep, f"{at}.{k}") for k, v in value}
     return [_lift(element, item, keep, f"{at}[{i}]") for i, item in enumerate(value)]
 
 
-def lift_scalars(element: wit.AnyType, data: bytes, keep: Keep) -> Ipld:
+def inline_bytes(element: wit.AnyType) -> int:
+    """Return how many bytes a list of scalars has at most that is not a link (RULES 1)."""
+    return INLINE_BYTES if element == wit.U8 else INLINE_SCALARS
+
+
+def lift_scalars(element: wit.AnyType, data: bytes | memoryview, keep: Keep) -> Ipld:
     """Return the wire form of the little-endian bytes of a list of scalars: inline, or a link to them (RULES 1)."""
     if element == wit.U8:
-        return (data or []) if len(data) <= INLINE_BYTES else keep(data)
+        return (bytes(data) or []) if len(data) <= INLINE_BYTES else keep(data)
     numbers = unpacked(element, data) if len(data) <= INLINE_SCALARS else None
     if numbers is None or (isinstance(element, wit.Float) and not all(map(math.isfinite, numbers))):
         return keep(canonical_nan(element, data))

@@ -99,7 +99,7 @@ def _number(element: wit.AnyType, value: Any, index: int) -> Any:
         raise placed(f"[{index}]", error) from None
 
 
-def recast(kind: wit.List, element: wit.AnyType, buffer: Buffer) -> bytes:
+def recast(kind: wit.List, element: wit.AnyType, buffer: Buffer) -> bytes | memoryview:
     """Return a buffer's numbers as the bytes of another scalar type. Only f64 into f32 changes them: to the nearest.
 
     Raises:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from ipvm_kernel.errors import BadArgument, BrokenPromise
-from ipvm_kernel.ipld import CID, Ipld
+from ipvm_kernel.ipld import CID, FileBytes, Ipld
 from ipvm_kernel.model import Awaited
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.scalars import f32, packed
@@ -128,6 +128,8 @@ def _opens(kind: wit.AnyType, link: CID) -> bool:
 def _opened(kind: wit.AnyType, link: CID, load: Load) -> Ipld:
     """Return what a literal link means: its content, and base64 of it where a string is expected (RULES 2)."""
     content = load(link)
+    if isinstance(content, FileBytes):
+        content = content.read()
     if isinstance(kind, wit.String) and type(content) is bytes:
         return base64(content)
     return content
@@ -176,9 +178,12 @@ def lower_string(kind: wit.String, wire: Ipld) -> str:
 def _lower_list(kind: wit.List, element: wit.AnyType, wire: Ipld, load: Load, awaited: bool) -> Value:
     width = wit.scalar(element)
     if type(wire) is CID and (width is not None or not awaited):
-        wire = load(wire)
-        if type(wire) is bytes and width is not None:
-            return _buffer(kind, element, width, wire)
+        content = load(wire)
+        if width is not None and isinstance(content, bytes | FileBytes):
+            return _buffer(kind, element, width, content)
+        if isinstance(content, FileBytes):
+            raise misfit(kind, b"")
+        wire = content
     match wire:
         case bytes() if kind == wit.BYTES:
             return wire
@@ -204,11 +209,14 @@ def _named(element: wit.Tuple) -> bool:
     return len(element.items) == 2 and element.items[0] == wit.STRING
 
 
-def _buffer(kind: wit.AnyType, element: wit.AnyType, width: int, data: bytes) -> bytes:
+def _buffer(kind: wit.AnyType, element: wit.AnyType, width: int, data: bytes | FileBytes) -> bytes | FileBytes:
+    """Return the bytes of a list of scalars, once it is sure that they are; those of a large file stay in it."""
     if len(data) % width:
         raise BadArgument(f"expected {kind}: {width} bytes an element, found {len(data):,} bytes")
-    if element == wit.BOOL and data.translate(None, b"\0\1"):
-        raise BadArgument(f"expected {kind}: bytes of 0 and 1, found others")
+    if element == wit.BOOL:
+        data = data.read() if isinstance(data, FileBytes) else data
+        if data.translate(None, b"\0\1"):
+            raise BadArgument(f"expected {kind}: bytes of 0 and 1, found others")
     return data
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ipvm_kernel.errors import Unencodable
+from ipvm_kernel.ipld import CID
 from ipvm_kernel.model import Outcome, failure
 from ipvm_kernel.wasm import types as wit
-from ipvm_kernel.wasm.lifting import lift
+from ipvm_kernel.wasm.lifting import lift, lift_scalars
 from ipvm_kernel.wasm.runtime import Failure, call
-from ipvm_kernel.wasm.scalars import unpacked
+from ipvm_kernel.wasm.scalars import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,16 @@ def perform(
     if opaque is not None:
         return Ended(failure("conversion", f"{signature} answers with {opaque}, which is no data"), own=False)
     try:
-        value = call(module, signature, values, limits=limits, seed=seed, stop=stop, report=report)
+        value = call(
+            module,
+            signature,
+            values,
+            limits=limits,
+            seed=seed,
+            stop=stop,
+            report=report,
+            large=lambda element, data: lift_scalars(element, data, keep),
+        )
     except Failure as error:
         return Ended(failure(error.kind, error.message), own=error.own)
     if signature.result is None:
@@ -69,7 +79,7 @@ def _shown(kind: wit.AnyType | None, value: wit.Value) -> Any:
         case wit.List(element=element) if wit.scalar(element) is None:
             return [_shown(element, item) for item in value]
         case wit.List(element=element):
-            return value if element == wit.U8 else unpacked(element, value)
+            return value if element == wit.U8 or type(value) is CID else numbers(element, value)
         case wit.Record(fields=fields):
             return {field.name: _shown(field.type, item) for field, item in zip(fields, value, strict=True)}
         case wit.Tuple(items=items):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ipvm_kernel.ipld import FileBytes
 from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.lowering import lower
-from ipvm_kernel.wasm.scalars import shortest_f32, unpacked
+from ipvm_kernel.wasm.scalars import numbers, shortest_f32
 from ipvm_kernel.wasm.wire import Load, misfit, sides, tagged
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def plain(kind: wit.AnyType | None, wire: Ipld, load: Load) -> Any:
     """Return the plain Python value that a wire value stands for.
 
-    A `list<u8>` is bytes, a record a dict, a tuple a tuple, an option None or the value, a variant a dict of one case,
+    A `list<u8>` is bytes, any other list of numbers a `NumberList`, a record a dict, a tuple a tuple, an option None or the value, a variant a dict of one case,
     flags a set, a list of pairs with text keys a list of tuples. An option that holds nothing, inside an option that
     holds it, is `{"some": None}`. A result that stands inside a value is `("ok", v)` or `("err", e)`; a function's own
     result is unwrapped by whoever asked for it.
@@ -40,7 +41,9 @@ def plain(kind: wit.AnyType | None, wire: Ipld, load: Load) -> Any:
         case wit.List(element=element):
             if wit.scalar(element) is not None:
                 data = lower(kind, wire, load, awaited=True)
-                return data if element == wit.U8 else unpacked(element, data)
+                if element == wit.U8:
+                    return data.read() if isinstance(data, FileBytes) else data
+                return numbers(element, data)
             if type(wire) is dict and isinstance(element, wit.Tuple):
                 pairs = sorted(wire.items(), key=lambda pair: pair[0].encode())
                 return [plain(element, [key, item], load) for key, item in pairs]

@@ -57,6 +57,7 @@ def call(
     seed: bytes,
     stop: Stop,
     report: Report,
+    large: wit.Large | None = None,
 ) -> wit.Value:
     """Call `signature` of `module` with despecialised values and return its despecialised result.
 
@@ -68,6 +69,8 @@ def call(
         seed: What its virtual randomness follows from.
         stop: The way to end it from another thread.
         report: Filled in, whatever happens.
+        large: Takes large lists of numbers out of the guest's memory, where values go straight; what it returns stands in
+            the result instead.
 
     Raises:
         Failure: It trapped, met a limit or was stopped.
@@ -75,7 +78,7 @@ def call(
     here = host.Host(seed)
 
     def work() -> wit.Value:
-        return _run(module, signature, values, limits=limits, here=here, stop=stop, report=report)
+        return _run(module, signature, values, limits=limits, here=here, stop=stop, report=report, large=large)
 
     straight = module.straight
     return with_room(work, stop, 0 if straight is None else straight.plan(signature).frames)
@@ -90,6 +93,7 @@ def _run(
     here: host.Host,
     stop: Stop,
     report: Report,
+    large: wit.Large | None,
 ) -> wit.Value:
     fuel = min(limits.fuel, _FUEL) if limits.fuel is not None else _FUEL
     memory, count = _memory(module, limits)
@@ -104,7 +108,7 @@ def _run(
             if stop.check() is not None:
                 raise _stopped(stop, limits)
             if module.straight is not None:
-                return module.straight.call(running.context, signature, values, stop)
+                return module.straight.call(running.context, signature, values, stop, large=large)
             if module.linker_address:
                 return _call_component(running, module, signature, values)
             return _call_core(running, module, signature, values)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.errors import IpvmError, Unencodable
-from ipvm_kernel.ipld import dagjson
+from ipvm_kernel.ipld import NumberList, dagjson
 from ipvm_kernel.wasm import types as wit
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def save(value: Any, path: str | Path) -> Path:
 
 def _listed(value: Any) -> Any:
     """Return a value whose tuples and sets are lists."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | NumberList):
         return [_listed(item) for item in value]
     if isinstance(value, set):
         return sorted(value)
@@ -68,10 +68,14 @@ def to_pandas(value: Any) -> Any:
     """Return a list of records, or a record of lists, as a DataFrame; any other list as a Series."""
     pandas = _need("pandas", "to_pandas()")
     if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
-        table = value if not isinstance(value, dict) or any(isinstance(v, list) for v in value.values()) else [value]
+        table = (
+            value
+            if not isinstance(value, dict) or any(isinstance(v, list | NumberList) for v in value.values())
+            else [value]
+        )
         return pandas.DataFrame(table)
-    if isinstance(value, list):
-        return pandas.Series(value)
+    if isinstance(value, list | NumberList):
+        return pandas.Series(memoryview(value) if isinstance(value, NumberList) else value)
     raise Unencodable(f"to_pandas() takes a list or records; the value is a {type(value).__name__}")
 
 

@@ -8,6 +8,7 @@ import sys
 from array import array
 from typing import Any, Final
 
+from ipvm_kernel.ipld import FileBytes, NumberList
 from ipvm_kernel.wasm import types as wit
 
 _TYPECODE: Final = {
@@ -15,6 +16,8 @@ _TYPECODE: Final = {
     wit.U64: "Q", wit.S64: "q", wit.F32: "f", wit.F64: "d",
 }  # fmt: skip
 _CANONICAL_NAN: Final = {4: struct.pack("<I", 0x7FC00000), 8: struct.pack("<Q", 0x7FF8000000000000)}
+
+_PART_BYTES: Final = 1 << 16  # a multiple of every width, and small enough to be in the cache
 
 _F32: Final = struct.Struct("<f")
 _NORMAL_F32: Final = 2.0**-126
@@ -40,7 +43,7 @@ def packed(element: wit.AnyType, numbers: list[Any]) -> bytes:
     return values.tobytes()
 
 
-def unpacked(element: wit.AnyType, data: bytes) -> list[Any]:
+def unpacked(element: wit.AnyType, data: bytes | memoryview) -> list[Any]:
     r"""Return the scalars whose little-endian bytes are given.
 
     >>> unpacked(wit.BOOL, b"\x01\x00")
@@ -55,19 +58,50 @@ def unpacked(element: wit.AnyType, data: bytes) -> list[Any]:
     return values.tolist()
 
 
-def canonical_nan(element: wit.AnyType, data: bytes) -> bytes:
-    """Return the bytes of a list of scalars with every NaN in its one canonical form (0x7fc00000, 0x7ff8000000000000)."""
+def numbers(element: wit.AnyType, data: bytes | FileBytes) -> NumberList | list[Any]:
+    """Return the scalars whose little-endian bytes are given, side by side in memory; bools are a list."""
+    if element == wit.BOOL:
+        return unpacked(element, data.read() if isinstance(data, FileBytes) else data)
+    found = NumberList(_TYPECODE[element])
+    if isinstance(data, FileBytes):
+        found.frombytes(bytes(found.itemsize))
+        found *= len(data) // found.itemsize  # room for all of them, and no more
+        data.into(memoryview(found).cast("B") if len(found) else bytearray())
+    else:
+        found.frombytes(data)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
+def canonical_nan(element: wit.AnyType, data: bytes | memoryview) -> bytes | memoryview:
+    """Return the bytes of a list of scalars with every NaN in its one canonical form (0x7fc00000, 0x7ff8000000000000).
+
+    They are `data` itself where it has no other. A number that is NaN, infinite or nearly so ends in 0x7f or 0xff, sign
+    apart: where no number of a part does, and that is one look at each, nothing more is asked.
+    """
     if not isinstance(element, wit.Float):
         return data
+    width, fixed = element.bits // 8, None
+    for start in range(0, len(data), _PART_BYTES):
+        part = bytes(data[start : start + _PART_BYTES])
+        last = part[width - 1 :: width]
+        if b"\x7f" not in last and b"\xff" not in last:
+            continue
+        mended = _mended(element, part)
+        if mended != part:
+            fixed = bytearray(data) if fixed is None else fixed
+            fixed[start : start + len(part)] = mended
+    return data if fixed is None else bytes(fixed)
+
+
+def _mended(element: wit.Float, data: bytes) -> bytes:
     width = element.bits // 8
-    numbers = unpacked(element, data)
-    if not math.isnan(sum(numbers)):  # a sum without NaN had none; one with NaN may come of infinities
-        return data
-    fixed, nan = bytearray(data), _CANONICAL_NAN[width]
-    for i, number in enumerate(numbers):
+    mended, nan = bytearray(data), _CANONICAL_NAN[width]
+    for i, number in enumerate(unpacked(element, data)):
         if number != number:  # noqa: PLR0124 - true of NaN alone
-            fixed[i * width : (i + 1) * width] = nan
-    return bytes(fixed)
+            mended[i * width : (i + 1) * width] = nan
+    return bytes(mended)
 
 
 def f32(value: float) -> float:

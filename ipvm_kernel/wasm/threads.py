@@ -23,7 +23,7 @@ THREAD_STACK_BYTES: Final = 8 << 20
 """Stack of a thread that runs guests."""
 
 _ENOUGH_BYTES: Final = 4 << 20
-_FRAMES: Final = 40  # from here to the depths of a function of the host
+_FRAMES: Final = 28  # from here to the depths of a function of the host
 _ATTRIBUTES_BYTES: Final = 256  # more than a pthread_attr_t takes anywhere
 
 _local = threading.local()

@@ -6,6 +6,7 @@ that a WIT package gives to types are not part of a component's exported signatu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,13 @@ import msgspec
 Value = Any
 """A despecialised value, whose Python type follows from its WIT type: bool, int, float or str; the little-endian bytes of
 a list of scalars, any other list as a list; a tuple for a record or tuple; `(index, payload)` for a variant or result;
-an index for an enum, bits for flags, `None` or `(payload,)` for an option. (CanonicalABI.md, "Despecialization".)"""
+an index for an enum, bits for flags, `None` or `(payload,)` for an option. (CanonicalABI.md, "Despecialization".)
+
+A large list of scalars may stand outside: as `FileBytes` where it is an argument, and in a result as what `Large` made of
+it."""
+
+Large = Callable[["AnyType", memoryview], Value]
+"""Takes a list of scalars out of a guest's memory, which is there until it returns: its element type, and its bytes."""
 
 
 class WitType(msgspec.Struct, frozen=True, tag=True):

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ipvm_kernel.errors import BadArgument
-from ipvm_kernel.ipld import CID, Ipld
+from ipvm_kernel.ipld import CID, FileBytes, Ipld
 from ipvm_kernel.printable import printable
 from ipvm_kernel.wasm import types as wit
 
-Load = Callable[[CID], Ipld]
-"""Opens a link: the bytes of a file or raw block, or the value of a dag-cbor block."""
+Load = Callable[[CID], Ipld | FileBytes]
+"""Opens a link: the bytes of a file or raw block, which may stay in their file, or the value of a dag-cbor block."""
 
-Keep = Callable[[bytes], CID]
-"""Keeps bytes as a file and returns its CID."""
+Keep = Callable[[bytes | memoryview], CID]
+"""Keeps bytes as a file and returns its CID. A view is good until then."""
 
 INLINE_BYTES: Final = 1 << 20
 """A `list<u8>` of more bytes than this is a link in what ipvm authors and in results (RULES 1)."""

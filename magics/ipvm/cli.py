@@ -55,9 +55,13 @@ def _perform(words: list[str]) -> int:
 
 
 def _print(view: object, *, as_json: bool) -> int:
-    from ipvm.views import View
+    from ipvm.views import Stream, View
     from ipvm_kernel import dagjson
 
+    if isinstance(view, Stream):
+        for value in view.data:
+            print(dagjson.dumps(value), flush=True)
+        return 1 if view.failed else 0
     shown = view if isinstance(view, View) else View(str(view))
     if as_json:
         for value in shown.data:

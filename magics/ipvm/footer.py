@@ -9,6 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from ipvm import stale
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
@@ -35,14 +37,15 @@ class Footer:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
+        self._names = stale.Names(shell.user_ns)
+        stale.watch(self._names)
 
     def before(self, info: ExecutionInfo) -> None:
         """Note which cell is about to run, and forget what happened between cells."""
         from ipvm_kernel import notebook
 
         notebook.end_capture()
-        history = self._shell.history_manager  # the shell's own count is one ahead here, since IPython 9
-        count = len(history.input_hist_raw) if info.store_history and history is not None else 0
+        count = self._count() if info.store_history else 0
         notebook.set_cell(
             notebook.Cell.of(
                 info.raw_cell or "", ident=info.cell_id, count=count, notebook=os.environ.get("JPY_SESSION_NAME", "")
@@ -52,23 +55,32 @@ class Footer:
         if session is not None:
             session.take_tally()
 
+    def _count(self) -> int:
+        """Return the number of the cell that is about to run. Some versions of IPython have counted it already."""
+        counted: int = self._shell.execution_count
+        stored = len(self._shell.history_manager.input_hist_raw) if self._shell.history_manager is not None else 0
+        return stored if stored in {counted, counted - 1} else counted
+
     def forget(self) -> None:
         """Say that no cell is running: nobody will say so any more."""
         from ipvm_kernel import notebook
 
         notebook.end_capture()
         notebook.set_cell(None)
+        stale.watch(None)
 
     def after(self, result: ExecutionResult) -> None:  # noqa: ARG002 - what it gave is not our business
         """Say what ipvm did in the cell."""
         from ipvm_kernel import notebook
 
         notebook.end_capture()
+        news = self._names.news()
+        self._names.note()
         session = _session()
         if session is None:
             return
         tally = session.take_tally()
-        lines = [*session.take_notices(), *_logs(session, tally)]
+        lines = [*session.take_notices(), *_logs(session, tally), *news]
         if tally.counts and not tally.told:
             lines.append(tally.summary())
         if not lines:

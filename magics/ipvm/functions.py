@@ -17,18 +17,20 @@ def module(source: str | bytes | os.PathLike[str] | CID | File, name: str = "") 
     """Return the functions of a Wasm module: a component, a core module or WAT text.
 
     Args:
-        source: A path, the bytes, a CID or an `ipfs://` address.
+        source: A path, the bytes, a CID or an address (`ipfs://`, the URL of a gateway, `https:`, `file:`), fetched now.
         name: What to call it in messages.
 
     Raises:
         BadModule: It is not Wasm that ipvm can run; the message says why.
-        NotFound: There is no such file, or the CID is not in the store.
+        NotFound: There is no such file, or nobody has what the CID or address names.
     """
     return default().module(source, name)
 
 
 def file(path: str | os.PathLike[str]) -> File:
     """Return a link to a file's bytes, hashed now. As an argument of a task it means the bytes.
+
+    A text with `://` in it is an address (`ipfs://`, the URL of a gateway, `https:`, `file:`), fetched now.
 
     Raises:
         NotFound: There is no such file.

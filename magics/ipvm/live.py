@@ -15,7 +15,7 @@ from ipvm import footer, widgets
 from ipvm.graphs import Graph
 from ipvm.views import View, table, table_html
 from ipvm_kernel.notebook import begin_capture, end_capture
-from ipvm_kernel.printable import plural, seconds
+from ipvm_kernel.printable import plural, printable, seconds, size
 from ipvm_kernel.session import Handle, Limits, bytes_of, default, plugins
 
 if TYPE_CHECKING:
@@ -178,7 +178,9 @@ class Shown:
         progress = self._run.progress
         counts = ", ".join(f"{count:,} {state}" for state, count in progress.counts.items())
         gone = seconds(time.monotonic() - self._began)
-        return f"{progress.ended:,} of {plural(progress.total, 'task')} in {gone}: {counts}"
+        fetched = [f"{printable(told.name, limit=70)} ({size(told.done)})" for told in default().resources.fetching[:3]]
+        more = f"; fetching {', '.join(fetched)}" if fetched else ""
+        return f"{progress.ended:,} of {plural(progress.total, 'task')} in {gone}: {counts}{more}"
 
     def _put(self, bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         if self._ident is not None:

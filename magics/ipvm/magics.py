@@ -50,7 +50,10 @@ class Magics(_Magics):
         if as_json:
             from ipvm_kernel import dagjson
 
-            print("\n".join(dagjson.dumps(value) for value in view.data))
+            for value in view.data:
+                print(dagjson.dumps(value))
+            if view.failed:
+                raise errors.TaskFailed(f"{line.split(maxsplit=1)[0]} found failures; they are listed above")
             return None
         if getattr(view, "failed", False):
             print(view)

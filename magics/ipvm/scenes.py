@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ipvm.stale import of as inputs_since
 from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.picture import (
     NOTHING,
@@ -93,19 +94,20 @@ def plan(plan: Plan) -> Scene:
 
 
 def handle(handle: Handle) -> HandleView:
-    """Return a handle: its value if there is an answer, else what leads to it."""
+    """Return a handle: its value if there is an answer, else what leads to it; and whether its inputs are others now."""
+    stale = tuple(found.told() for found in inputs_since(handle))
     signature = str(handle.signature) if handle.signature is not None else ""
     receipt = handle.receipt
     view = _task_view(handle.task, _state(receipt), ())
     view = msgspec.structs.replace(view, word=_ON_FILE.get(view.state, ""))
     if receipt is None:
         scene, note = _around([handle])
-        return HandleView(task=view, note=note, signature=signature, scene=scene)
+        return HandleView(task=view, note=note, signature=signature, scene=scene, stale=stale)
     view = msgspec.structs.replace(view, log=log(handle._home, handle.cid))  # noqa: SLF001 - the session that made it
     long = length(handle, receipt)
     if long is not None:
-        return HandleView(task=_answered(view, receipt), signature=signature, length=long)
-    return HandleView(task=_valued(_answered(view, receipt), handle, receipt), signature=signature)
+        return HandleView(task=_answered(view, receipt), signature=signature, length=long, stale=stale)
+    return HandleView(task=_valued(_answered(view, receipt), handle, receipt), signature=signature, stale=stale)
 
 
 def handles(handles: Handles) -> ListView:

@@ -47,17 +47,19 @@ class Verb:
         where: The module of `ipvm.commands` that has its function.
         summary: One sentence on what it does.
         arguments: What it takes, besides `--json`.
+        streams: True if its module has a function `stream` besides, of the same arguments, for `--json`.
     """
 
     name: str
     where: str
     summary: str
     arguments: tuple[Argument, ...] = ()
+    streams: bool = False
 
-    def function(self) -> Callable[..., Any]:
-        """Return the function behind the verb."""
+    def function(self, *, stream: bool = False) -> Callable[..., Any]:
+        """Return the function behind the verb, or the one that gives its lines one by one."""
         module = importlib.import_module(f"ipvm.commands.{self.where}")
-        found: Callable[..., Any] = getattr(module, self.name)
+        found: Callable[..., Any] = getattr(module, "stream" if stream else self.name)
         return found
 
     def parser(self, program: str = "ipvm") -> argparse.ArgumentParser:
@@ -93,12 +95,23 @@ VERBS: Final[dict[str, Verb]] = {
         Verb("run", "running", "Run a workflow file, replaying what has a receipt.", (
             Argument(("what",), "a workflow file, or a name", {"metavar": "FILE"}, thing=True),
             Argument(("--rerun",), "run every task, and compare with the receipts on file", {"action": "store_true"}),
-        )),
+            Argument(("-n", "--name"), "what to call it (the name in the file, or its CID)", {"default": ""}),
+        ), streams=True),
         Verb("cid", "looking", "Print the CIDs of a workflow file or any file.", (
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
         )),
-        Verb("show", "looking", "Show what a name or a CID stands for.", (_x(),)),
-        Verb("why", "looking", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("show", "looking", "Show what a name or a CID stands for: fields, links, state, lineage.", (
+            _x(),
+            Argument(("--html",), "write one page to be read offline", {"nargs": "?", "const": "", "metavar": "FILE"}),
+        )),
+        Verb("why", "tracing", "Say why a task is replayed or run: a hit, a miss or uncacheable, and because of what.", (_x(),)),
+        Verb("inputs", "tracing", "List what a value was made of in the end: modules, files, literals, and the cells.", (_x(),)),
+        Verb("uses", "tracing", "List what was made with a task, a file or a module, in all notebooks.", (_x(),)),
+        Verb("diff", "tracing", "Show how two tasks, receipts or runs differ, down to the first input.", (
+            Argument(("a",), "a name, a CID, or the short form of a CID", thing=True),
+            Argument(("b",), "the other", thing=True),
+        )),
+        Verb("trace", "tracing", "Show the steps that lead to a value, up to modules, files, literals and cells.", (_x(),)),
         Verb("receipts", "looking", "List the latest receipts.", (
             Argument(("-n", "--count"), "how many (20)", {"type": int, "default": 20}),
         )),
@@ -118,14 +131,36 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("name",), "the name of the pin (the CID's short form)", {"nargs": "?", "default": ""}),
         )),
         Verb("unpin", "keeping", "Take a pin away.", (Argument(("name",), "the name of the pin"),)),
+        Verb("get", "exchanging", "Fetch what a CID or an address names, check it, and keep it.", (
+            Argument(("what",), "a CID, ipfs://, https: or file:", {"metavar": "ADDRESS"}),
+            Argument(("file",), "where to write it, too", {"nargs": "?", "default": None, "metavar": "FILE"}),
+        )),
         Verb("load", "exchanging", "Bring in a file: a database of Homestar's, a capsule, or a workflow.", (
             Argument(("file",), "its path", {"metavar": "FILE"}),
             Argument(("--trust",), "its receipts may be replayed, where they mean the same here", {"action": "store_true"}),
         )),
-        Verb("export", "exchanging", "Write receipts for others: a capsule, or a database for Homestar.", (
+        Verb("export", "exchanging", "Write receipts, graphs and provenance for others: capsule, picture, PROV, RO-Crate.", (
             _x("a receipt, a task or a workflow", nargs="?", default=None),
-            Argument(("file",), "the capsule", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("file",), "the file, whose ending says the format", {"nargs": "?", "default": None, "metavar": "FILE"}),
+            Argument(("--format",), "capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
+        )),
+        Verb("node", "nodes", "Start, stop, ping or ask the node that serves Homestar's JSON-RPC from this store.", (
+            Argument(("action",), "start, stop, ping or info", {"choices": ["start", "stop", "ping", "info"]}),
+            Argument(("--port",), "the first port that is tried (1337); 0 takes any", {"type": int, "metavar": "N"}),
+            Argument(("--settings",), "a TOML file", {"metavar": "FILE"}),
+            Argument(("--without-token",), "serve clients of this machine that know no token", {"action": "store_true"}),
+            Argument(("--foreground",), "serve here, until stopped", {"action": "store_true"}),
+        )),
+        Verb("peer", "peers", "Call a peer, list who is connected, or send them receipts.", (
+            Argument(("address",), "its multiaddr; without one, list who is connected", {"nargs": "?", "default": None}),
+            Argument(("--publish",), "send the receipts of this to the peers", {"metavar": "X", "default": None}, thing=True),
+            Argument(("--find",), "ask the peers for the receipt of this", {"metavar": "X", "default": None}, thing=True),
+            Argument(("--leave",), "leave the network", {"action": "store_true"}),
+        )),
+        Verb("trust", "peers", "Use a peer's receipts; without one, list whom you trust.", (
+            Argument(("peer",), "its id", {"nargs": "?", "default": None}),
+            Argument(("--remove",), "trust it no longer", {"action": "store_true"}),
         )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),
         Verb("plugins", "installing", "List operations, executors, stores and toolchains."),
@@ -181,4 +216,4 @@ def perform(words: list[str], *, names: dict[str, Any] | None = None, program: s
         given = parsed.get(argument.key)
         if argument.thing and names and isinstance(given, str) and given in names:
             parsed[argument.key] = names[given]
-    return verb.function()(**parsed), as_json
+    return verb.function(stream=as_json and verb.streams)(**parsed), as_json

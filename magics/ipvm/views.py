@@ -7,7 +7,24 @@ from typing import TYPE_CHECKING, Any
 from ipvm_kernel.printable import markup, printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class Stream:
+    """An answer for `--json` whose lines come one by one, while it is worked out.
+
+    Attributes:
+        data: IPLD values, one a line.
+    """
+
+    def __init__(self, data: Iterator[Any], failed: Callable[[], bool]) -> None:
+        self.data = data
+        self._failed = failed
+
+    @property
+    def failed(self) -> bool:
+        """True if the command should end in error, known at the end."""
+        return self._failed()
 
 
 class View:
@@ -27,6 +44,11 @@ class View:
 
     def __repr__(self) -> str:
         return self.text
+
+    @property
+    def html(self) -> str:
+        """It as HTML."""
+        return self._repr_html_()
 
     def _repr_html_(self) -> str:
         return (

@@ -7,7 +7,19 @@ import json
 import sys
 from pathlib import Path
 
-from tests.benchmarks import interrupts, live, memory, replays, runs, starts, transfers
+from tests.benchmarks import (
+    bulk,
+    homestar,
+    interrupts,
+    lineage,
+    live,
+    memory,
+    notifications,
+    replays,
+    runs,
+    starts,
+    transfers,
+)
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.table import machine, record, row, text
 
@@ -15,10 +27,14 @@ BENCHMARKS = [
     *replays.BENCHMARKS,
     *runs.BENCHMARKS,
     *transfers.BENCHMARKS,
+    *bulk.BENCHMARKS,
     *starts.BENCHMARKS,
     *interrupts.BENCHMARKS,
     *memory.BENCHMARKS,
     *live.BENCHMARKS,
+    *lineage.BENCHMARKS,
+    *homestar.BENCHMARKS,
+    *notifications.BENCHMARKS,
 ]
 
 

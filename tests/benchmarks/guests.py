@@ -49,6 +49,54 @@ BYTES: Final = f"""
 """
 """`echo` gives back what it gets; `fill` gives a megabyte that begins with its seed."""
 
+_MIXED: Final = (
+    "u32", "string", "f64", "bool", "(option s64)", "(list u8)", "char", "$enum", "$flags", "(result u8 (error string))",
+)  # fmt: skip
+
+BULK: Final = f"""
+(component
+  (core module $code
+    (memory (export "memory") 64)
+    (global $top (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
+      (global.set $top (i32.add (local.get $at) (local.get 3)))
+      (if (i32.gt_u (global.get $top) (i32.shl (memory.size) (i32.const 16)))
+        (then (drop (memory.grow (i32.sub
+          (i32.add (i32.shr_u (global.get $top) (i32.const 16)) (i32.const 1)) (memory.size))))))
+      (local.get $at))
+    (func (export "give") (param i32 i32) (result i32)
+      (i32.store (i32.const 16) (local.get 0))
+      (i32.store (i32.const 20) (local.get 1))
+      (i32.const 16))
+    (func (export "same") (param i32) (result i32) (local.get 0))
+    (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+    (func (export "sum") (param $at i32) (param $left i32) (result f64) (local $sum f64)
+      (block $done (loop $next
+        (br_if $done (i32.eqz (local.get $left)))
+        {"".join(f"(local.set $sum (f64.add (local.get $sum) (f64.load offset={8 * n} (local.get $at))))" for n in range(8))}
+        (local.set $at (i32.add (local.get $at) (i32.const 64)))
+        (local.set $left (i32.sub (local.get $left) (i32.const 8)))
+        (br $next)))
+      (local.get $sum)))
+  (core instance $made (instantiate $code))
+  (type $e (enum "a" "b")) (export $enum "e" (type $e))
+  (type $f (flags "a" "b")) (export $flags "f" (type $f))
+  (type $r (record {" ".join(f'(field "f{n}" {kind})' for n, kind in enumerate(_MIXED * 2))}))
+  (export $record "r" (type $r))
+  (func (export "echo") (param "data" (list u8)) (result (list u8))
+    (canon lift (core func $made "give") (memory (core memory $made "memory")) (realloc (core func $made "realloc"))))
+  (func (export "texts") (param "texts" (list string)) (result (list string))
+    (canon lift (core func $made "give") (memory (core memory $made "memory")) (realloc (core func $made "realloc"))))
+  (func (export "sum") (param "numbers" (list f64)) (result f64)
+    (canon lift (core func $made "sum") (memory (core memory $made "memory")) (realloc (core func $made "realloc"))))
+  (func (export "record") (param "record" $record) (result $record)
+    (canon lift (core func $made "same") (memory (core memory $made "memory")) (realloc (core func $made "realloc"))))
+  (func (export "add") (param "a" s32) (param "b" s32) (result s32) (canon lift (core func $made "add"))))
+"""
+"""What is large, or of many parts: given back as it came, or added up, eight numbers at a time."""
+
 _FUNCTIONS: Final = 1000
 _STEPS: Final = 20  # of about 15 bytes
 

@@ -84,7 +84,6 @@ BENCHMARKS = [
         lines=(
             Line(work="list<u8> of 1 MB in and out, durable", peers=_PEERS, budget=_FILLED, pace=_PACE),
             Line(work="  not durable", ours="ipvm, in memory", peers=_PEERS, budget=_FILLED, pace=_PACE),
-            Line(work="  what our own ABI is to need", ours="ipvm, in memory", peers=_PEERS, budget=2e-3, pace=_PACE),
         ),
     ),
 ]

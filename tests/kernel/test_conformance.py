@@ -76,3 +76,11 @@ class TestIPVMKernel(jupyter_kernel_test.KernelTests):  # type: ignore[misc]
     code_history_pattern = "1?2*"
     code_inspect_sample = "zip"
     code_clear_output = "from IPython.display import clear_output; clear_output()"
+
+    def execute_helper(self, *args: Any, **kwargs: Any) -> Any:
+        """Run code as the suite does, and wait longer than its 0.1 s for what is shown: the machine may be busy."""
+        channel = self.kc.iopub_channel
+        patient = channel.get_msg
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(channel, "get_msg", lambda timeout: patient(timeout=max(timeout, 10)))
+            return super().execute_helper(*args, **kwargs)

@@ -14,6 +14,7 @@ LATE = (
     "cbor2",
     "numpy",
     "pandas",
+    "urllib3",
 )
 
 

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ipvm import live
 from ipvm_kernel import notebook as engine_notebook
 from ipvm_kernel.errors import TaskFailed
+from ipvm_kernel.exchange.settings import Settings
+from ipvm_kernel.ipld.unixfs import file_cid
+from ipvm_kernel.model import Instruction, Task, Workflow
 from ipvm_kernel.session import Session, set_default
+from tests.exchange.fakes import Fake
 from tests.magics.conftest import WAT
 from tests.wasm.worlds import log_guest
 
@@ -255,3 +261,24 @@ def test_a_receipt_knows_the_number_of_its_cell(notebook: Notebook, session: Ses
     notebook.run("%%ipvm\nx = demo.add(5, 5)\n")
 
     assert session.store.runs()[0].count == shown
+
+
+def test_a_cell_says_what_it_waits_for(notebook: Notebook, session: Session) -> None:
+    """
+    While a module is fetched, the line under the running cell names it.
+    """
+    absent = file_cid(b"absent")
+    task = Task(run=Instruction(rsc=f"ipfs://{absent}", op="wasm/run", input={"func": "f", "args": []}))
+    fake = Fake()
+    fake.mood = "silent"
+    with fake.running() as address:
+        session.resources._settings = Settings(kubo=address, seconds=20)
+        run = session.run(Workflow(tasks=(task,)))
+        run.start()
+        while not fake.asked:
+            time.sleep(0.01)
+        line = live.Shown(run, line=True)._said()
+        run.cancel()
+        list(run)
+
+    assert line.endswith(f"1 running; fetching {absent} (0 B)")

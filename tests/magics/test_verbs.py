@@ -94,7 +94,7 @@ def test_why_follows_a_promise_to_the_input_that_changed(notebook: Notebook) -> 
     notebook.run("b = demo.add(demo.add(demo.add(1, 9), 3), 4)")
     told = notebook.run("%ipvm why b")
 
-    assert "the argument 2 is 9; it was 2" in str(told.value)
+    assert "the argument p1 is 9; it was 2" in str(told.value)
 
 
 def test_why_says_that_a_limit_is_no_part_of_the_name(notebook: Notebook) -> None:
@@ -184,8 +184,8 @@ def test_a_module_shows_its_functions_and_how_values_go_in(session: Session) -> 
     status, out, _ = shell("show", str(nested), "--json")
 
     assert "f  func() -> u32" in plain
-    assert plain.endswith("values go straight into its memory and out of it")
-    assert left.endswith("values go through the engine's own: it has a nested component")
+    assert "values go straight into its memory and out of it" in plain
+    assert "values go through the engine's own: it has a nested component" in left
     assert status == 0
     assert json.loads(out)["kind"] == "module"
 

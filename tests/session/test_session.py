@@ -45,7 +45,7 @@ def test_modules_that_are_none(session: Session, tmp_path: Path) -> None:
         session.module(b"(module (nonsense))")
     with pytest.raises(BadModule):
         session.module(b"\x00asm\x01\x00\x00\x00broken")
-    with pytest.raises(BadCID, match="expected ipfs://"):
+    with pytest.raises(BadCID, match="expected a CID in 'ipfs://nonsense'"):
         session.module("ipfs://nonsense")
     with pytest.raises(NotFound):
         session.module(CID.of(b"nowhere", "raw", "sha2-256"))

@@ -23,6 +23,7 @@ from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.cache import CodeCache
 from ipvm_kernel.wasm.limits import Limits, Report
 from ipvm_kernel.wasm.module import load
+from ipvm_kernel.wasm.named import Named
 from ipvm_kernel.wasm.runtime import Failure, call
 from ipvm_kernel.wasm.stop import Stop
 
@@ -171,11 +172,12 @@ class Files:
 
     def __init__(self) -> None:
         self.kept: dict[CID, Any] = {}
+        self.named = Named()
 
-    def keep(self, data: bytes) -> CID:
+    def keep(self, data: bytes | memoryview) -> CID:
         """Keep bytes as a file."""
         cid = file_cid(data)
-        self.kept[cid] = data
+        self.kept[cid] = bytes(data)
         return cid
 
     def load(self, cid: Any) -> Any:

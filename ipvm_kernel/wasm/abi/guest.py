@@ -11,11 +11,12 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from ipvm_kernel.wasm import native
-from ipvm_kernel.wasm.abi import bound
+from ipvm_kernel.wasm.abi import bound, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ipvm_kernel.wasm import types as wit
     from ipvm_kernel.wasm.abi.batch import Batch
     from ipvm_kernel.wasm.stop import Stop
 
@@ -29,7 +30,13 @@ OVERLAP_BYTES: Final = 128 << 20
 """A guest may answer with so many bytes however small its memory is: parts of an answer may lie on each other."""
 
 _REALLOC: Final = struct.Struct("<I12xI12xI12xI12x")
-_U32: Final = struct.Struct("<I")
+_Args: Final = ctypes.c_char * _REALLOC.size
+_pack: Final = _REALLOC.pack_into
+_unpack: Final = struct.Struct("<I").unpack_from
+
+
+Room = tuple[int, int]
+"""A memory and the `realloc` that goes with it, by the numbers that a component's parts have."""
 
 
 class Broken(Exception):
@@ -60,6 +67,7 @@ class Call:
 
     Attributes:
         context: The address of the store's context.
+        large: What becomes of a large list of numbers in the result, or None; set once the result is read.
         may_leave: False while `realloc` or a post-return function runs, which must not call the host.
         failed: Why the guest must be stopped, if a function of the host found that out.
         args: Room for arguments and results of core functions.
@@ -77,6 +85,7 @@ class Call:
         "batch",
         "context",
         "failed",
+        "large",
         "may_leave",
         "trap",
         "where",
@@ -86,8 +95,9 @@ class Call:
         self.context = context
         self.batch = batch
         self.may_leave = True
+        self.large: wit.Large | None = None
         self.failed: BaseException | None = None
-        self.args = ctypes.create_string_buffer(slots * bound.RAW_BYTES)
+        self.args = (ctypes.c_char * (slots * bound.RAW_BYTES))()
         self.where: int = ctypes.addressof(self.args)
         self._trap = ctypes.c_void_p()
         self.trap: int = ctypes.addressof(self._trap)
@@ -157,7 +167,7 @@ class Guest:
         self.call = call
         self._memory = memory
         self._realloc = realloc
-        self._args = ctypes.create_string_buffer(_REALLOC.size)
+        self._args = _Args()
         self._where = ctypes.addressof(self._args)
         self._base: int | None = None
         self._left: int | None = None
@@ -170,8 +180,9 @@ class Guest:
     def look(self) -> None:
         """See where the memory is now, and how large."""
         context, memory = self.call.context, self._memory
-        base, size = bound.memory_data(context, memory), bound.memory_size(context, memory)
-        if base != self._base or size != self.size:
+        size = bound.memory_size(context, memory)
+        if size != self.size:  # it moves only when it grows
+            base = bound.memory_data(context, memory)
             self._base, self.size = base, size
             self.memory = bound.view(base, size, bound.WRITE) if size else memoryview(bytearray())
 
@@ -186,14 +197,17 @@ class Guest:
             Broken: It answered with a place that is not aligned, or not there.
         """
         call = self.call
-        _REALLOC.pack_into(self._args, 0, old, was, align, length)
+        _pack(self._args, 0, old, was, align, length)
         call.may_leave = False
         call.enter(self._realloc, self._where, 4)
         call.may_leave = True
-        self.look()
-        at: int = _U32.unpack_from(self._args)[0]
+        if bound.memory_size(call.context, self._memory) != self.size:
+            self.look()
+        at: int = _unpack(self._args)[0]
         if at % align or at + length > self.size:
             raise Broken
+        if length >= pages.LEAST_BYTES and self._base:
+            pages.ready(self._base, self.size, at, length)
         return at
 
     def allocate_each(self, at: int, count: int, width: int, align: int) -> None:

@@ -13,11 +13,11 @@ import wasmtime
 
 from ipvm_kernel.wasm import host, native
 from ipvm_kernel.wasm.abi import bound, items, layout
-from ipvm_kernel.wasm.abi.guest import Broken, Call, Guest, MayNotLeave, TooMuch
+from ipvm_kernel.wasm.abi.guest import Broken, Call, Guest, MayNotLeave, Room, TooMuch
 from ipvm_kernel.wasm.abi.shapes import shape
 
 if TYPE_CHECKING:
-    from ipvm_kernel.wasm.abi.wiring import Asked, Options
+    from ipvm_kernel.wasm.abi.wiring import Asked
 
 _VALUES: Final = {
     "i32": wasmtime.ValType.i32, "i64": wasmtime.ValType.i64, "f32": wasmtime.ValType.f32, "f64": wasmtime.ValType.f64,
@@ -30,7 +30,7 @@ class Caller(Protocol):
 
     call: Call
 
-    def guest(self, options: Options) -> Guest:
+    def guest(self, room: Room) -> Guest:
         """Return the memory that a function's values are in."""
 
 
@@ -38,13 +38,13 @@ class Import:
     """One function of the host, as one component lowers it.
 
     Attributes:
-        options: How its values go in and out.
+        room: The numbers of the memory that its values are in, and of `realloc`.
         type: The address of its core type.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, room: Room) -> None:
         params, encoding = asked.signature.params, asked.options.encoding
-        self.options = asked.options
+        self.room = room
         served = host.served(asked.interface, asked.signature)
         assert served is not None  # of which whoever loads a component makes sure
         self._served = served
@@ -63,7 +63,7 @@ class Import:
         """Lift the arguments that a guest left at an address, do what it asks for, and lower the answer."""
         if not live.call.may_leave:
             raise MayNotLeave
-        guest = live.guest(self.options)
+        guest = live.guest(self.room)
         raw = ctypes.string_at(args, (self._slots + self._stored) * bound.RAW_BYTES)
         takes = self._takes
         if self._spilled:

@@ -170,16 +170,20 @@ def row(parts: Sequence[Shape]) -> Shape:
         return Shape(
             "".join(form), align, _spread_row(count), lambda items, at, _: items[at : at + count], zeros=zeros, plain=2
         )
-    spreads = [part.spread for part in parts]
+    spreads = [None if part.plain == 1 else part.spread for part in parts]
     starts = itertools.accumulate((part.slots for part in parts), initial=0)
-    gathers = [(part.gather, start) for part, start in zip(parts, starts, strict=False)]
+    gathers = [(None if part.plain == 1 else part.gather, start) for part, start in zip(parts, starts, strict=False)]
 
     def spread(value: Value, out: list[Any], guest: Guest) -> None:
+        add = out.append
         for spread_part, part in zip(spreads, value, strict=True):
-            spread_part(part, out, guest)
+            if spread_part is None:
+                add(part)
+            else:
+                spread_part(part, out, guest)
 
     def gather(items: Row, at: int, guest: Guest) -> Value:
-        return tuple([gather_part(items, at + start, guest) for gather_part, start in gathers])
+        return tuple([items[at + start] if part is None else part(items, at + start, guest) for part, start in gathers])
 
     return Shape("".join(form), align, spread, gather, zeros=zeros)
 

@@ -11,8 +11,11 @@ import struct
 from array import array
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ipvm_kernel.ipld import FileBytes
+from ipvm_kernel.wasm import types as wit
 from ipvm_kernel.wasm.abi.guest import Broken, fits
 from ipvm_kernel.wasm.abi.texts import encoded, load_each
+from ipvm_kernel.wasm.lifting import inline_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,31 +41,44 @@ class List(NamedTuple):
 
 
 def _bytes(value: Value) -> bytes | memoryview:
-    return value if type(value) is bytes else memoryview(value).cast("B")
+    """Return the bytes of a list of numbers: of bytes, of anything that has the buffer protocol, or of a file."""
+    if type(value) is bytes:
+        return value
+    return value.read() if type(value) is FileBytes else memoryview(value).cast("B")
 
 
-def numbers(width: int, *, is_bool: bool) -> List:
-    """Return how lists of numbers are stored and loaded: as bytes, or anything that has the buffer protocol."""
+def numbers(element: wit.AnyType) -> List:
+    """Return how lists of numbers are stored and loaded: one copy each way, from a file too.
+
+    Where the call has a place for what is large, such a list goes there out of the guest's memory, and is not copied here.
+    """
+    width, limit = wit.scalar(element) or 1, inline_bytes(element)
+    is_bool = element == wit.BOOL
 
     def store(value: Value, guest: Guest) -> tuple[int, int]:
-        data = _bytes(value)
+        in_file = type(value) is FileBytes
+        data = value if in_file else _bytes(value)
         length = fits(len(data))
         if length % width:
             raise ValueError(f"{length:,} bytes are no numbers of {width} bytes each")
         at = guest.allocate(width, length)
-        guest.memory[at : at + length] = data
+        if in_file:
+            value.into(guest.memory[at : at + length])
+        else:
+            guest.memory[at : at + length] = data
         return at, length // width
 
-    def load(at: int, count: int, guest: Guest) -> bytes:
+    def load(at: int, count: int, guest: Guest) -> Value:
         length = count * width
         guest.within(at, length, width)
-        return guest.memory[at : at + length].tobytes()
+        found = guest.memory[at : at + length]
+        if is_bool:
+            data = found.tobytes()
+            found = memoryview(data.translate(_BOOLS) if data.translate(None, b"\0\1") else data)
+        large = guest.call.large
+        return found.tobytes() if large is None or length <= limit else large(element, found)
 
-    def load_bools(at: int, count: int, guest: Guest) -> bytes:
-        data = load(at, count, guest)
-        return data.translate(_BOOLS) if data.translate(None, b"\0\1") else data
-
-    return List(store, load_bools if is_bool else load)
+    return List(store, load)
 
 
 def chars() -> List:

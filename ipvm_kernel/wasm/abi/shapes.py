@@ -57,9 +57,8 @@ def _tagged(payloads: list[wit.AnyType | None], encoding: Encoding, *, flat: boo
 
 def _list(element: wit.AnyType, encoding: Encoding) -> lists.List:
     """Return how lists of an element are stored and loaded."""
-    width = wit.scalar(element)
-    if width is not None:
-        return lists.numbers(width, is_bool=isinstance(element, wit.Bool))
+    if wit.scalar(element) is not None:
+        return lists.numbers(element)
     if isinstance(element, wit.Char):
         return lists.chars()
     inner = shape(element, encoding, flat=False)

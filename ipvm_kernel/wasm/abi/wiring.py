@@ -14,7 +14,7 @@ import msgspec
 from ipvm_kernel.wasm import types as wit
 
 _FORM: Final = 1
-"""Grows when what is read from a component changes, so that what an older ipvm kept is read anew."""
+"""Grows when what is read from a component changes, or what the host serves, so that what an older ipvm kept is read anew."""
 
 Encoding = Literal["utf8", "utf16", "latin1+utf16"]
 

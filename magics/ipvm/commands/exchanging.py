@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ipvm.commands.things import cid_of
+from ipvm import scenes
+from ipvm.commands.things import cid_of, thing_of, told_on_terminal
 from ipvm.views import View
 from ipvm_kernel import Workflow
 from ipvm_kernel.errors import BadInput
-from ipvm_kernel.printable import plural
-from ipvm_kernel.session import default, export_capsule, export_database
+from ipvm_kernel.picture import png, svg
+from ipvm_kernel.printable import plural, printable, size
+from ipvm_kernel.session import default, export_capsule, export_crate, export_database, export_prov, workflow_of
 from ipvm_kernel.session import load as bring
+
+if TYPE_CHECKING:
+    from ipvm_kernel import Session
+
+
+def get(what: str, file: str | Path | None = None) -> View:
+    """Fetch what a CID or an address names, check it against its CID, and keep it.
+
+    What is on file is not fetched; what an `https:` address gives is fetched again, and must be what it was.
+
+    Args:
+        what: A CID, an `ipfs://`, `https:` or `file:` address, or the URL of a gateway.
+        file: Where to write it, too.
+    """
+    session = default()
+    with told_on_terminal():
+        cid = session.resources.check(what)
+    count = session.store.size(cid) or 0
+    text = f"{cid}, {size(count)}"
+    if file is not None:
+        target = Path(file).expanduser()
+        content = session.load(cid)
+        target.write_bytes(content if isinstance(content, bytes) else session.store.get(cid).data)
+        text += f", written to {target}"
+    return View(text, data=[{"address": what, "cid": cid, "bytes": count}])
 
 
 def load(file: str | Path, *, trust: bool = False) -> View:
@@ -22,30 +49,49 @@ def load(file: str | Path, *, trust: bool = False) -> View:
         trust: Its receipts may be replayed.
     """
     loaded = bring(default(), Path(file).expanduser(), trust=trust)
-    data: list[Any] = [
-        {"instruction": stored.instruction, "receipt": stored.receipt.to_ipld(), "receipt_cid": stored.receipt.cid}
-        for stored in loaded.receipts
-    ]
+    data: list[Any] = [{"instruction": named.instruction, "receipt_cid": named.receipt} for named in loaded.receipts]
     data += [{"workflow": cid} for cid in loaded.workflows]
     data += [{"refused": line} for line in loaded.refused]
     return View(loaded.summary(), data=data, failed=bool(loaded.refused))
 
 
-def export(x: Any = None, file: str | Path | None = None, *, homestar_db: str | Path | None = None) -> View:
-    """Write receipts for others: one as a capsule, or all of them, or those of a workflow, as a database for Homestar.
+_FORMATS: Final = {
+    "capsule": "a capsule of a receipt, task or workflow, as Homestar sends it",
+    "dot": "the graph as Graphviz text",
+    "mermaid": "the graph as Mermaid text",
+    "svg": "the graph as a picture",
+    "png": "the graph as a picture of pixels",
+    "prov": "what was done as W3C PROV-JSON",
+    "crate": "what was done as a Workflow Run RO-Crate, a folder or a .zip",
+}
+_ENDINGS: Final = {
+    ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".svg": "svg", ".png": "png",
+    ".prov.json": "prov", ".provjson": "prov", ".zip": "crate", ".crate": "crate",
+}  # fmt: skip
+
+
+def export(
+    x: Any = None,
+    file: str | Path | None = None,
+    *,
+    format: str | None = None,  # noqa: A002 - as it is typed
+    homestar_db: str | Path | None = None,
+) -> View:
+    """Write receipts, graphs and provenance for others.
 
     Args:
         x: What to write: a receipt, a task, or a workflow.
-        file: The capsule.
-        homestar_db: The database, new or of a node that is not running.
+        file: The file; its ending says the format if `format` does not.
+        format: capsule, dot, mermaid, svg, png, prov or crate.
+        homestar_db: A database for Homestar, new or of a node that is not running: of all receipts, or of X.
     """
     session = default()
     if homestar_db is None:
         if x is None or file is None:
-            raise BadInput("expected X and FILE for a capsule, or --homestar-db FILE for a database; found neither")
-        target = Path(file).expanduser()
-        written = export_capsule(session, cid_of(x), target)
-        return View(f"{written} written to {target}", data=[{"file": str(target), "cid": written}])
+            raise BadInput("expected X and FILE, or --homestar-db FILE for a database; found neither")
+        return _export(session, x, Path(file).expanduser(), format)
+    if format is not None:
+        raise BadInput("expected either --format or --homestar-db; found both")
     if file is not None:
         raise BadInput("expected one file: FILE for a capsule, or --homestar-db FILE for a database; found both")
     target = Path(homestar_db).expanduser()
@@ -58,3 +104,40 @@ def export(x: Any = None, file: str | Path | None = None, *, homestar_db: str | 
     if left:
         text += f"; {left:,} left out, which Homestar would not take for what they are"
     return View(text, data=[{"file": str(target), "receipts": receipts, "workflows": workflows, "left": left}])
+
+
+def _export(session: Session, x: Any, target: Path, chosen: str | None) -> View:
+    """Write one thing in one format."""
+    name = target.name.lower()
+    form = chosen or next((form for ending, form in _ENDINGS.items() if name.endswith(ending)), "capsule")
+    if form not in _FORMATS:
+        raise BadInput(f"expected a format among {', '.join(_FORMATS)}; found {printable(form, limit=40)!r}")
+    if form == "capsule":
+        written = export_capsule(session, cid_of(x), target)
+        return View(f"{written} written to {target}", data=[{"file": str(target), "cid": written}])
+    what = thing_of(x)
+    if form == "crate":
+        count = export_crate(session, what, target)
+        return View(
+            f"{plural(count, 'file')} written to {target}", data=[{"file": str(target), "format": form, "files": count}]
+        )
+    content: str | bytes
+    if form == "prov":
+        content = export_prov(session, what)
+    else:
+        workflow = workflow_of(session, what)
+        if form == "dot":
+            content = workflow.to_dot()
+        elif form == "mermaid":
+            content = workflow.to_mermaid()
+        else:
+            picture = svg.draw(scenes.workflow(workflow))
+            content = picture if form == "svg" else png.png(picture)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        target.write_bytes(data)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be written: {error.strerror}") from None
+    return View(
+        f"{size(len(data))} written to {target}: {_FORMATS[form]}", data=[{"file": str(target), "format": form}]
+    )

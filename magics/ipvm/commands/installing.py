@@ -104,6 +104,21 @@ def kernel(
     return View(f"installed {spec['display_name']} in {where}, for {sys.executable}", data=[{"folder": str(where)}])
 
 
+def _sources() -> tuple[list[str], bool]:
+    """Say where content may be fetched from, and whether that is well."""
+    try:
+        settings = default().resources.settings
+    except IpvmError as error:
+        return [error.message], True
+    lines = []
+    if settings.kubo:
+        lines.append(f"Kubo: {default().resources.kubo_version() or 'nobody answers'} at {settings.kubo} (optional)")
+    else:
+        lines.append("Kubo: none is asked (IPVM_KUBO_API)")
+    lines.append(f"gateway: {settings.gateway or 'none is asked (IPVM_GATEWAY)'}")
+    return lines, False
+
+
 _FLOORS: Final = {
     "wasmtime": (50, 0, 1),
     "apsw": (3, 54, 1),
@@ -148,6 +163,9 @@ def doctor() -> View:
         failed = True
     free = shutil.disk_usage(folder if folder.exists() else Path.home()).free
     lines.append(f"free space: {size(free)}")
+    told, ill = _sources()
+    lines += told
+    failed |= ill
     caps = [
         f"{key}={os.environ[key]}" for key in ("IPVM_MAX_FUEL", "IPVM_MAX_MEMORY", "IPVM_MAX_TIME") if key in os.environ
     ]

@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ipvm import scenes
-from ipvm.commands.things import cid_of, handle_of
+from ipvm import inspecting, scenes, stale
+from ipvm.commands.things import cid_of
 from ipvm.views import View, brief, table, table_html
-from ipvm_kernel import CID, Handle, Receipt, Workflow, dagjson
+from ipvm_kernel import CID, Workflow
 from ipvm_kernel.errors import IpvmError, Malformed
-from ipvm_kernel.picture import html, text
+from ipvm_kernel.picture import html as html_of
+from ipvm_kernel.picture import page, parts, text, tree
 from ipvm_kernel.printable import printable, seconds, size
 from ipvm_kernel.session import default
 
@@ -52,27 +53,35 @@ def cid(what: Any) -> View:
     )
 
 
-def show(x: Any) -> Any:
-    """Show what a name or a CID stands for. In a notebook, an object of ipvm shows itself.
+def show(x: Any, *, html: str | Path | None = None) -> Any:
+    """Show what a name or a CID stands for: fields, links to be followed, state, lineage. An object shows itself.
 
     Args:
         x: A name, a CID, or the short form of a CID.
+        html: Write one page that can be read offline to this file instead; "" names the file after the CID.
     """
-    if not isinstance(x, str | CID):
+    if not isinstance(x, str | CID) and html is None:
         return x
     session = default()
-    found = session.find(cid_of(x))
-    if found.kind == "file" and found.size <= _MODULE_BYTES and session.store.read(found.cid)[:4] == b"\0asm":
-        return _module(found.cid)
-    about = f"{found.kind} {found.cid} ({size(found.size)})"
-    if isinstance(found.node, Receipt):
-        instruction = session.instruction_of(found.cid)
-        about += f"\nof {session.handle(instruction).instruction.func}, instruction {instruction}"
-    body = "" if found.kind == "file" else dagjson.dumps(_shortened(found.value), pretty=True)
-    return View(
-        f"{about}\n{body}".rstrip(),
-        data=[{"cid": found.cid, "kind": found.kind, "size": found.size, "value": found.value}],
-    )
+    target = cid_of(x)
+    found = inspecting.inspect(session, target)
+    body = tree.html(found.tree)
+    told = tree.text(found.tree)
+    if found.json:
+        told += f"\n\n{found.json}"
+        body += parts.whole(parts.details(parts.quiet("DAG-JSON"), parts.pre(found.json, 40_000)))
+    if (
+        found.data["kind"] == "file"
+        and found.data["size"] <= _MODULE_BYTES
+        and session.store.read(target)[:4] == b"\0asm"
+    ):
+        module = _module(target)
+        told, body, found.data = f"{module}\n{told}", f"{module.html}{body}", module.data[0] | {"codec": target.codec}
+    if html is None:
+        return View(told, html=body, data=[found.data])
+    path = Path(html or f"{target.short}.html").expanduser()
+    path.write_text(page.page(f"{found.data['kind']} {target}", body), encoding="utf-8")
+    return View(f"{path} written", data=[{"file": str(path), "cid": target}])
 
 
 def _module(cid: CID) -> View:
@@ -80,46 +89,7 @@ def _module(cid: CID) -> View:
     view = scenes.module(default().module(cid))
     functions = [{"name": item.name, "signature": item.signature} for item in view.functions]
     about = {"cid": cid, "kind": "module", "size": view.size, "functions": functions, "way": view.way}
-    return View(text.module(view), html=html.module(view), data=[about])
-
-
-def _shortened(value: Any) -> Any:
-    """Return a value whose long bytes and texts are cut, for the eye."""
-    match value:
-        case bytes() if len(value) > 256:
-            return f"<{size(len(value))} of bytes, beginning {value[:16].hex(' ')}>"
-        case str() if len(value) > 2000:
-            return printable(value, limit=2000, keep="\n\t")
-        case str():
-            return printable(value, limit=2000, keep="\n\t")
-        case list() if len(value) > 100:
-            return [*map(_shortened, value[:100]), f"… {len(value) - 100:,} more"]
-        case list():
-            return [_shortened(item) for item in value]
-        case dict():
-            return {key: _shortened(item) for key, item in value.items()}
-        case _:
-            return value
-
-
-def why(x: Any) -> View:
-    """Return why a task would be replayed or run now: a hit, a miss or uncacheable, and because of what.
-
-    Args:
-        x: A handle, or the name or CID of one, or of its receipt.
-    """
-    told = default().why(x if isinstance(x, Handle) else handle_of(x))
-    verdict = {
-        "hit": "hit: replayed, nothing runs",
-        "miss": "miss: it will run",
-        "uncacheable": "uncacheable: it runs again",
-        "unverified": "unverified: it will run",
-    }[told.verdict]
-    name = printable(told.func, limit=80)
-    text = "\n".join([f"{name} {told.instruction.short}: {verdict}", *(f"  - {reason}" for reason in told.reasons)])
-    data: dict[str, Any] = {"instruction": told.instruction, "verdict": told.verdict, "reasons": list(told.reasons)}
-    data |= {"receipt": told.receipt, "compared": told.compared}
-    return View(text, data=[data])
+    return View(text.module(view), html=html_of.module(view), data=[about])
 
 
 def receipts(count: int = 20) -> View:
@@ -146,8 +116,8 @@ def receipts(count: int = 20) -> View:
             ]
         )
         data.append(
-            {"at": entry.at, "how": entry.how, "func": entry.func, "instruction": entry.instruction,
-             "receipt": entry.receipt, "seconds": entry.seconds, "fuel": entry.fuel, "error": entry.error}
+            {"at": entry.at, "how": entry.how, "func": printable(entry.func), "instruction": entry.instruction,
+             "receipt": entry.receipt, "seconds": entry.seconds, "fuel": entry.fuel, "error": printable(entry.error)}
         )  # fmt: skip
     head = ["when", "how", "function", "instruction", "receipt", "took", "value"]
     if not rows:
@@ -177,14 +147,35 @@ def status() -> View:
     ]
     runs = session.store.runs(limit=5)
     rows = [
-        [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)), run.name or "-", f"[{run.count}]" if run.count else "-",
+        [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started)), printable(run.name, limit=60) or "-", f"[{run.count}]" if run.count else "-",
          run.workflow.short if run.workflow is not None else "-"]
         for run in runs
     ]  # fmt: skip
     last = "\n" + table(rows, ["run", "name", "cell", "workflow"]) if rows else ""
     text = (
-        f"store {usage.where}: {usage.receipts:,} receipts, {size(usage.total_bytes)}\n"
+        f"store {printable(usage.where, limit=1000)}: {usage.receipts:,} receipts, {size(usage.total_bytes)}\n"
         f"limits: {', '.join(filter(None, asked)) or 'none but what a task asks for'}\n"
         f"workers: {session.workers}{last}"
     )
-    return View(text, data=[{"store": usage.where, "receipts": usage.receipts, "bytes": usage.total_bytes}])
+    data: dict[str, Any] = {"store": usage.where, "receipts": usage.receipts, "bytes": usage.total_bytes}
+    names = stale.current()
+    old = names.all() if names is not None else {}
+    if old:
+        lines = [
+            [printable(name, limit=40), one.name, str(one.was), str(one.now)]
+            for name, (_, why) in old.items()
+            for one in why
+        ]
+        text += "\nmade from a different input:\n" + table(lines, ["handle", "input", "was", "is now"])
+        data["stale"] = [
+            {
+                "name": printable(name, limit=200),
+                "instruction": handle.cid,
+                "input": one.name,
+                "was": one.was,
+                "now": one.now,
+            }
+            for name, (handle, why) in old.items()
+            for one in why
+        ]
+    return View(text, data=[data])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipvm.views import View, brief
+from ipvm.commands.things import read_file, told_on_terminal
+from ipvm.views import Stream, View, brief
 from ipvm_kernel import Workflow
-from ipvm_kernel.errors import NotFound
 from ipvm_kernel.printable import printable, seconds
 from ipvm_kernel.session import Answer, default
 
@@ -16,33 +15,44 @@ if TYPE_CHECKING:
     from ipvm_kernel import Run
 
 
-def run(what: Any, *, rerun: bool = False) -> View:
+def run(what: Any, *, rerun: bool = False, name: str = "") -> View:
     """Run a workflow file, or a handle, and return what came of every task.
 
     Args:
         what: The path of a workflow file (DAG-JSON, CBOR, or a template), a workflow or a handle.
         rerun: Run every task, and compare with the receipts on file.
+        name: What to call it.
     """
-    session = default()
-    if isinstance(what, str | Path):
-        path = Path(what).expanduser()
-        if not path.is_file():
-            raise NotFound(
-                f"no workflow file at {printable(str(path), limit=300)}. The working directory is {Path.cwd()}"
-            )
-        what = Workflow.load(path)
-    made: Run = session.run(what, rerun=rerun)
+    made = _begun(what, rerun=rerun, name=name)
     names = {task.run.cid: task.run.func for task in made.workflow.tasks}
     lines, data = [], []
-    for answer in made:
-        line = _line(answer, names.get(answer.instruction, "?"))
-        lines.append(line)
-        data.append(_data(answer, made))
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{made.progress.ended}/{made.progress.total} {line}"[:120], end="", file=sys.stderr)
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
+    with told_on_terminal(lambda: f"{made.progress.ended}/{made.progress.total}") as tell:
+        for answer in made:
+            line = _line(answer, names.get(answer.instruction, "?"))
+            lines.append(line)
+            data.append(_data(answer, made))
+            tell(line)
     return View("\n".join([*lines, made.summary()]), data=data, failed=bool(made.failures))
+
+
+def stream(what: Any, *, rerun: bool = False, name: str = "") -> Stream:
+    """Run a workflow file, or a handle, and give what comes of each task as soon as it is there.
+
+    Args:
+        what: The path of a workflow file (DAG-JSON, CBOR, or a template), a workflow or a handle.
+        rerun: Run every task, and compare with the receipts on file.
+        name: What to call it.
+    """
+    made = _begun(what, rerun=rerun, name=name)
+    return Stream((_data(answer, made) for answer in made), lambda: bool(made.failures))
+
+
+def _begun(what: Any, *, rerun: bool, name: str) -> Run:
+    if isinstance(what, str | Path):
+        what, inner = Workflow.named(read_file(what))
+        name = name or inner
+    made: Run = default().run(what, rerun=rerun, name=name)
+    return made
 
 
 def _line(answer: Answer, func: str) -> str:
@@ -58,10 +68,18 @@ def _line(answer: Answer, func: str) -> str:
 
 
 def _data(answer: Answer, run: Run) -> dict[str, Any]:
-    """Return an answer in the shape of Homestar's notification, with the instruction beside it."""
+    """Return an answer in the shape of Homestar's notification (`homestar.md` 1.15), with the instruction beside it.
+
+    A task without a receipt, one that was skipped, say, has a line too. Where a workflow has no name, Homestar's command
+    line gives it that of its CID.
+    """
     receipt = answer.receipt
     return {
-        "metadata": {"name": run.name, "replayed": answer.how == "replayed", "workflow": run.workflow.cid},
+        "metadata": {
+            "name": run.name or str(run.workflow.cid),
+            "replayed": answer.how == "replayed",
+            "workflow": run.workflow.cid,
+        },
         "instruction": answer.instruction,
         "how": answer.how,
         "receipt": receipt.to_ipld() if receipt is not None else None,

@@ -50,6 +50,22 @@ def test_a_thousand_values_both_ways(given_values: tuple[str, list[Typed]]) -> N
     check(*given_values)
 
 
+@pytest.mark.parametrize("kind", [wit.STRING, wit.List(wit.U16), wit.Tuple((wit.STRING, wit.U8))], ids=str)
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 200])
+def test_fuel_runs_out_at_the_same_place(kind: wit.AnyType, count: int) -> None:
+    """
+    However many texts or lists an argument holds, a limit of fuel ends the call where it does through the engine.
+    """
+    twins = Twins(probes([wit.List(kind)]))
+    item = {"string": "abc", "list<u16>": b"abcd"}.get(str(kind), ("abc", 7))
+    value = ([item] * count, *ZEROS)
+    whole = twins.end("same-0", value).fuel
+
+    assert twins.end("same-0", value, limits=Limits(fuel=whole)).value == repr(value)
+    for fuel in (whole - 1, whole // 2, whole // 2 + 1, 20, 0):
+        assert twins.end("same-0", value, limits=Limits(fuel=fuel)).value.startswith("limit, not own: the fuel ran out")
+
+
 @pytest.mark.usefixtures("homestar_module")
 @pytest.mark.parametrize("name", ["example_test_component.wasm", "example_test_cargo_component.wasm"])
 def test_homestars_functions_both_ways(name: str) -> None:

@@ -1,0 +1,1 @@
+"""Exchanging content with others: IPFS nodes, gateways, the web. What comes is hostile until it is checked."""

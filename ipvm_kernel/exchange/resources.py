@@ -1,0 +1,363 @@
+"""Resources: what a task needs, brought into the store before it runs: from the store, then Kubo, then a gateway.
+
+A file is fetched block by block, and each block is checked against its CID before anything is done with it, so whoever
+sends can at most refuse. Content by `file:` and `https:` has no CID in its address: the CID of what was found is recorded,
+as a pin named by the address, and what is found later must have it. Nothing is fetched that is on file, and nothing at
+all until something needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+from ipvm_kernel.errors import BadInput, Cancelled, IpvmError, LimitExceeded, Mismatch, NotFound
+from ipvm_kernel.exchange.asking import Asked, Fetching, Source, gathered
+from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.ipld.unixfs import entry, read
+from ipvm_kernel.model import Promise, address
+from ipvm_kernel.printable import printable, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipvm_kernel.exchange.settings import Settings
+    from ipvm_kernel.ipld import FileBytes, Ipld
+    from ipvm_kernel.model import Instruction
+    from ipvm_kernel.store import Store
+    from ipvm_kernel.wasm.stop import Stop
+
+_TICK: Final = 0.02
+_MODULES: Final = (b"\0asm", b"(")  # how Wasm and its text begin
+
+Use = Literal["module", "input"]
+T = TypeVar("T")
+
+
+class Resources:
+    """What tasks need, from the store or from elsewhere.
+
+    Args:
+        store: Where it is kept.
+        settings: Where it may come from; what the environment says, read when it is first needed, unless given.
+
+    Attributes:
+        watch: Told of each step of a fetch, in whichever thread makes it.
+    """
+
+    def __init__(self, store: Store, settings: Settings | None = None) -> None:
+        self.watch: Callable[[Fetching], None] | None = None
+        self._store = store
+        self._settings = settings
+        self._sources: list[Source] | None = None
+        self._flying: dict[str, _Flight] = {}
+        self._modules: set[CID] = set()
+        self._lock = threading.Lock()
+
+    # --- what is here -------------------------------------------------------------------------------------------------
+
+    def read(self, cid: CID) -> bytes:
+        """Return the bytes of a file or raw block that is here. Raises as `Store.read` does."""
+        return self._found(cid, self._store.read)
+
+    def open(self, cid: CID) -> bytes | FileBytes:
+        """Return the bytes of a file or raw block that is here, large ones as a file. Raises as `Store.open` does."""
+        return self._found(cid, self._store.open)
+
+    def _found(self, cid: CID, look: Callable[[CID], T]) -> T:
+        """Return what looking a CID up gives, or another CID of the same content that is cut in another way."""
+        try:
+            return look(cid)
+        except NotFound:
+            other = self._store.pins().get(f"ipfs://{cid}")
+            if other is None:
+                raise
+            return look(other)
+
+    def module(self, instruction: Instruction) -> CID | None:
+        """Return the CID of the module of an instruction, also where its address is of a place, or None."""
+        known = instruction.module
+        if known is not None:
+            return known
+        try:
+            place = address.parse(instruction.rsc)
+        except BadInput:
+            return None  # a pin of the user's may be called so, and is none of a workflow's business
+        return self._store.pins().get(place.text)
+
+    def has(self, cid: CID) -> bool:
+        """Return True if content is here, under its own CID or cut in another way."""
+        if self._store.size(cid) is not None:
+            return True
+        return cid.codec in {"raw", "dag-pb"} and f"ipfs://{cid}" in self._store.pins()
+
+    # --- what is not --------------------------------------------------------------------------------------------------
+
+    def provide(self, instruction: Instruction, stop: Stop | None = None) -> None:
+        """Bring in what an instruction needs: its module, and the content of the links in its arguments.
+
+        Raises:
+            NotFound: Nobody has it, or nobody can be asked; the message says who was asked and what came of it.
+            Mismatch: What came is not what was asked for, or not what was there before.
+            LimitExceeded: It is larger than allowed.
+            BadInput: Its address is none that can be fetched.
+            Cancelled: It was stopped.
+        """
+        cid = instruction.module
+        if cid is None:
+            self.obtain(instruction.rsc, "module", stop)
+        elif cid not in self._modules:
+            self.fetch(cid, "module", stop)
+            self._modules.add(cid)  # modules are never dropped to make room
+        for link in _links(instruction.input):
+            if not self.has(link):
+                self.fetch(link, "input", stop)
+
+    def fetch(self, cid: CID, use: Use = "input", stop: Stop | None = None) -> CID:
+        """Bring in the content of a CID, and return the CID that it is kept under.
+
+        That is another one where its author cut the file in another way than `ipfs add --cid-version=1` does.
+
+        Raises:
+            As `provide` does.
+        """
+        if self.has(cid):
+            return self._store.pins().get(f"ipfs://{cid}", cid) if self._store.size(cid) is None else cid
+        return self._wait(str(cid), stop, lambda flight: self._bring(cid, use, flight))
+
+    def obtain(self, text: str, use: Use = "input", stop: Stop | None = None) -> CID:
+        """Bring in what an address names, and return the CID that it is kept under.
+
+        What came from a place is recorded. A file is looked at each time; what is on the web is fetched once, and from
+        then on answered from the store.
+
+        Raises:
+            As `provide` does.
+        """
+        place = address.parse(text)
+        if place.kind == "content" and place.cid is not None:
+            return self.fetch(place.cid, use, stop)
+        before = self._store.pins().get(text)
+        if before is not None and self._store.size(before) is not None:
+            if place.kind != "file" or not Path(place.path).is_file():
+                return before
+        elif place.kind == "inside":
+            return self._wait(text, stop, lambda flight: self._inside(place, use, flight))
+        elif place.kind == "web":
+            return self._wait(text, stop, lambda flight: self._download(text, use, before, flight))
+        return self._local(text, Path(place.path), use, before)
+
+    def check(self, text: str, stop: Stop | None = None) -> CID:
+        """Look at an address again, whatever is on file, and return the CID of what is there now.
+
+        Raises:
+            Mismatch: It is not what it was.
+            As `provide` does.
+        """
+        place = address.parse(text)
+        if place.kind != "web":
+            return self.obtain(text, "input", stop)
+        before = self._store.pins().get(text)
+        return self._wait(text, stop, lambda flight: self._download(text, "input", before, flight))
+
+    # --- places -------------------------------------------------------------------------------------------------------
+
+    def _local(self, text: str, path: Path, use: Use, before: CID | None) -> CID:
+        try:
+            if not path.is_file():
+                raise NotFound(
+                    f"no file at {printable(str(path), limit=300)}, which {printable(text, limit=300)} names"
+                )
+            count = path.stat().st_size
+            if count > self.settings.max_bytes:
+                raise LimitExceeded(f"expected at most {size(self.settings.max_bytes)}, found {size(count)}: {path}")
+            with path.open("rb") as file:
+                _check_use(file.read(16), text, use)
+            cid = self._store.put_file(path, use)
+        except OSError as error:
+            raise NotFound(f"{printable(str(path), limit=300)} cannot be read: {error.strerror}") from None
+        return self._record(text, cid, before)
+
+    def _download(self, text: str, use: Use, before: CID | None, flight: _Flight) -> CID:
+        from ipvm_kernel.exchange import web
+
+        data = web.fetch(
+            text,
+            flight.deadline,
+            max_bytes=self.settings.max_bytes,
+            pause=self.settings.pause,
+            progress=lambda count: self._tell(flight.told, count),
+        )
+        _check_use(data, text, use)
+        return self._record(text, self._store.put_file(data, use), before)
+
+    def _record(self, text: str, cid: CID, before: CID | None) -> CID:
+        if before is not None and before != cid:
+            raise Mismatch(
+                f"{printable(text, limit=300)} is not what it was: expected {before}, which is on file for it, found {cid}. To "
+                "take what is there now, unpin the address: ipvm unpin ADDRESS"
+            )
+        if before is None:
+            self._store.pin(text, cid)
+        return cid
+
+    # --- content ------------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """Where content may come from, and how much of it."""
+        if self._settings is None:
+            from ipvm_kernel.exchange.settings import from_environment
+
+            self._settings = from_environment()
+        return self._settings
+
+    @property
+    def sources(self) -> list[Source]:
+        """Who may be asked, in order."""
+        if self._sources is None:
+            from ipvm_kernel.exchange.gateway import Gateway
+            from ipvm_kernel.exchange.kubo import Kubo
+
+            found: list[Source] = []
+            if self.settings.kubo:
+                found.append(Kubo(self.settings.kubo, self.settings.pause))
+            if self.settings.gateway:
+                found.append(Gateway(self.settings.gateway, self.settings.pause))
+            self._sources = found
+        return self._sources
+
+    def kubo_version(self) -> str:
+        """Return which version of Kubo answers, or "" if none does. It is asked once, and not for long."""
+        from ipvm_kernel.exchange.http import Deadline
+        from ipvm_kernel.exchange.kubo import Kubo
+
+        kubo = next((source for source in self.sources if isinstance(source, Kubo)), None)
+        if kubo is None:
+            return ""
+        try:
+            return kubo.version(Deadline(2))
+        except IpvmError:
+            return ""
+
+    def _inside(self, place: address.Address, use: Use, flight: _Flight) -> CID:
+        """Fetch a file in a folder, each folder on the way checked, and record which one it is."""
+        asked = Asked(place.text, self.sources, flight.deadline, flight.told, self._tell)
+        found = place.cid
+        for name in place.path.split("/"):
+            assert found is not None
+            folder, found = found, entry(found, asked.block(found), name)
+            if found is None:
+                raise NotFound(f"the folder {folder} has no {printable(name, limit=100)!r}")
+        assert found is not None
+        kept = self.fetch(found, use) if self.has(found) else self._bring(found, use, flight)
+        return self._record(place.text, kept, None)
+
+    @property
+    def fetching(self) -> list[Fetching]:
+        """What is fetched at this moment, and how far it is."""
+        with self._lock:
+            return [flight.told for flight in self._flying.values()]
+
+    def _bring(self, cid: CID, use: Use, flight: _Flight) -> CID:
+        """Fetch the content of a CID, whole, and keep it."""
+        asked = Asked(cid, self.sources, flight.deadline, flight.told, self._tell)
+        if cid.codec not in {"raw", "dag-pb"}:
+            return self._store.put(Block(cid, asked.block(cid)))
+        pieces = read(cid, asked.block, max_bytes=self.settings.max_bytes)
+        with gathered(pieces) as whole:
+            kept = self._store.put_file(whole, use)
+        if kept != cid:
+            self._store.pin(f"ipfs://{cid}", kept)
+        return kept
+
+    def _tell(self, told: Fetching, count: int) -> None:
+        told.done = count
+        if self.watch is not None:
+            self.watch(told)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _wait(self, name: str, stop: Stop | None, work: Callable[[_Flight], CID]) -> CID:
+        """Return what a fetch gives that one thread makes and any number may wait for.
+
+        The thread may hang in a look-up of a name or in a server that says nothing; whoever waits need not.
+        """
+        with self._lock:
+            flight = self._flying.get(name)
+            if flight is None:
+                flight = self._flying[name] = _Flight(name, self.settings.seconds)
+                threading.Thread(
+                    target=self._fly, args=(name, flight, work), name=f"ipvm-fetch-{name[:40]}", daemon=True
+                ).start()
+            flight.waiting += 1
+        end = time.monotonic() + self.settings.seconds + 1
+        try:
+            while True:
+                if stop is not None and stop.reason is not None:
+                    raise Cancelled(f"stopped while {printable(name, limit=200)} was fetched")
+                with contextlib.suppress(TimeoutError):
+                    return flight.future.result(timeout=_TICK)
+                if time.monotonic() > end:
+                    raise NotFound(
+                        f"{printable(name, limit=300)} was not fetched in {self.settings.seconds:.0f} s: nobody answered. "
+                        "Raise IPVM_FETCH_SECONDS if it is large"
+                    )
+        finally:
+            with self._lock:
+                flight.waiting -= 1
+                if not flight.waiting:
+                    flight.deadline.over = True
+                    if self._flying.get(name) is flight:
+                        del self._flying[name]
+
+    def _fly(self, name: str, flight: _Flight, work: Callable[[_Flight], CID]) -> None:
+        from ipvm_kernel.exchange.http import Over, Refused, Unreachable
+
+        try:
+            found = work(flight)
+        except (Over, Refused, Unreachable) as error:
+            flight.future.set_exception(NotFound(f"{printable(name, limit=300)} was not fetched: {error.message}"))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            flight.future.set_exception(error)
+        else:
+            flight.future.set_result(found)
+        with self._lock:
+            if self._flying.get(name) is flight:
+                del self._flying[name]
+
+
+class _Flight:
+    """A fetch under way."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        from ipvm_kernel.exchange.http import Deadline
+
+        self.told = Fetching(name)
+
+        self.deadline = Deadline(seconds)
+        self.future: Future[CID] = Future()
+        self.waiting = 0
+
+
+def _links(value: Ipld) -> Iterator[CID]:
+    """Yield the links in an input that mean their content: all but those of promises."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if type(current) is CID:
+            yield current
+        elif type(current) is list:
+            pending.extend(reversed(current))
+        elif type(current) is dict and Promise.of(current) is None:
+            pending.extend(reversed(current.values()))
+
+
+def _check_use(data: bytes, text: str, use: Use) -> None:
+    """Refuse what cannot be a module, before it is recorded as one: the page of a portal, say, or a file of secrets."""
+    if use == "module" and not data.lstrip().startswith(_MODULES):
+        raise BadInput(f"expected Wasm at {printable(text, limit=300)}, found something else: nothing of it was kept")
