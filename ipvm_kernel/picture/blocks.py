@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ipvm_kernel.ipld import NumberList
 from ipvm_kernel.picture import media, plots, values
 from ipvm_kernel.picture.parts import TEXT_CHARACTERS, Room
 from ipvm_kernel.picture.states import data_uri
@@ -55,11 +56,11 @@ def blocks(value: Any, room: Room, alt: str = "its value") -> list[Block]:
             return _text(value, room, alt)
         case bytes() | bytearray() | memoryview():
             return _bytes(bytes(value), room, alt)
-        case list() | tuple() if len(value) > 2 and (found := plots.numbers_of(value)) is not None:
+        case list() | tuple() | NumberList() if len(value) > 2 and (found := plots.numbers_of(value)) is not None:
             picture = plots.plot(found)
             shown = [_image("image/svg+xml", picture.encode(), f"Plot of {found}", "")] if picture else []
             return [*shown, note(str(found)), line(plots.first(value))]
-        case list() | tuple() | dict():
+        case list() | tuple() | NumberList() | dict():
             made = values.table(value)
             if made is not None:
                 return _table(made)

@@ -11,10 +11,11 @@ from ipvm_kernel.picture import NOTHING
 from ipvm_kernel.picture.blocks import Block, blocks, error, line, note, pre
 from ipvm_kernel.picture.parts import Room
 from ipvm_kernel.printable import plural, printable, seconds, size
+from ipvm_kernel.session import Handle
 
 if TYPE_CHECKING:
     from ipvm.graphs import Graph
-    from ipvm_kernel import CID, Handle, Receipt, Task
+    from ipvm_kernel import CID, Receipt, Task
 
 _ROOM: Final = 360_000  # characters of all pictures of a panel
 _READ: Final = 1_000_000  # bytes of a link that are read to be shown
@@ -26,7 +27,7 @@ Row = tuple[str, list[Block]]
 def details(graph: Graph, at: int) -> dict[str, Any]:
     """Return what is known of the task at a position: sections of rows, each a name and blocks."""
     task, cid, room = graph.tasks[at], graph.cids[at], Room(_ROOM)
-    handle = graph.home._handle_of(task)  # noqa: SLF001 - with its signature, if its module is here
+    handle = _handle(graph, task)
     receipt = graph.receipt(cid)
     answer = graph.run.answer(cid) if graph.run is not None else None
     log = (
@@ -48,6 +49,13 @@ def details(graph: Graph, at: int) -> dict[str, Any]:
     add("Function", [("", [line(f"{task.run.func}: {signature}", 600)]), *_asked(task)])
     add("CIDs", _cids(graph, task, receipt))
     return {"say": "details", "task": at, "sections": sections, "awaits": len(task.run.awaits), "used": len(used)}
+
+
+def _handle(graph: Graph, task: Task) -> Handle:
+    """Return the handle of a task, with its signature if its module is here: nothing is fetched to be shown."""
+    module = task.run.module
+    here = module is None or graph.home.store.size(module) is not None
+    return Handle(graph.home, task, graph.home.signature_of(task.run) if here else None)
 
 
 def _task(at: int, branch: str) -> Block:
@@ -100,7 +108,7 @@ def _given(graph: Graph, cid: CID, branch: str, room: Room) -> list[Block]:
     receipt = graph.receipt(cid)
     if receipt is None or not receipt.ok or branch != "ok" or cid not in graph.where:
         return []
-    handle = graph.home._handle_of(graph.tasks[graph.where[cid]])  # noqa: SLF001 - as above
+    handle = _handle(graph, graph.tasks[graph.where[cid]])
     if scenes.length(handle, receipt) is not None:
         return []
     view = scenes.valued_view(handle, receipt)
@@ -116,7 +124,9 @@ def _linked(graph: Graph, value: Any, room: Room) -> list[Block]:
     length = graph.home.store.size(cid)
     if length is not None and length <= _READ:
         try:
-            shown = blocks(graph.home.load(cid), room, "an argument")
+            store = graph.home.store
+            held = store.read(cid) if cid.codec in {"raw", "dag-pb"} else store.get(cid).value()
+            shown = blocks(held, room, "an argument")
         except IpvmError:
             shown = []
     said = f"link to {size(length)}" if length is not None else "link to what is not here"
