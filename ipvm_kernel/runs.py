@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ipvm_kernel.engine.answers import SMALL_BYTES, Answer, Progress, State, Stopper
 from ipvm_kernel.errors import BadArgument, BadInput, TaskFailed
+from ipvm_kernel.exploring import explore
 from ipvm_kernel.printable import plural, printable, seconds
 from ipvm_kernel.wasm.wire import sides
 
@@ -203,15 +204,30 @@ class Run:
             raise self._error
         return self
 
-    def cancel(self) -> None:
-        """Stop what is running and what has not begun. Receipts that are there are kept."""
-        self._stopper.stop()
+    def cancel(self, instruction: CID | None = None) -> None:
+        """Stop what is running and what has not begun, or one task of it. Receipts that are there are kept.
+
+        Args:
+            instruction: The task to stop; what awaits it is blocked, and the others go on.
+        """
+        if instruction is None:
+            self._stopper.stop()
+        else:
+            self._stopper.stop_task(instruction)
 
     def done(self) -> bool:
         """Return True if the run is over."""
         return self._done.is_set()
 
     # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def explore(self) -> None:
+        """Show the live graph of this run, while it runs or afterwards.
+
+        Raises:
+            BadInput: No notebook is here.
+        """
+        explore(self)
 
     @property
     def answers(self) -> list[Answer]:

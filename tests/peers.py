@@ -48,6 +48,10 @@ class Peer:
 
 
 PEERS: Final = {
+    "axe": Peer(
+        lambda: None,
+        "Run: npm install axe-core; the file is node_modules/axe-core/axe.min.js. It finds what keeps people out.",
+    ),
     "chromium": Peer(
         partial(on_path, "chromium", "chromium-browser", "google-chrome", "chrome"),
         "On Debian: apt-get install chromium fonts-dejavu-core.",

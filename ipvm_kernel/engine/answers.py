@@ -108,26 +108,39 @@ class Progress:
 
 
 class Stopper:
-    """The way to stop a run: everything that runs now, and everything that has not begun."""
+    """The way to stop a run: one task of it, or everything that runs now and everything that has not begun."""
 
     def __init__(self) -> None:
         self.stopped = False
-        self._stops: set[Stop] = set()
+        self._unwanted: set[CID] = set()
+        self._stops: dict[Stop, CID | None] = {}
         self._lock = threading.Lock()
 
-    def new(self) -> Stop:
-        """Return the way to stop one call."""
+    def new(self, instruction: CID | None = None) -> Stop:
+        """Return the way to stop one call, that of an instruction if it is given."""
         stop = Stop()
         with self._lock:
-            self._stops.add(stop)
-        if self.stopped:
+            self._stops[stop] = instruction
+        if self.stopped or instruction in self._unwanted:
             stop.interrupt()
         return stop
 
     def done(self, stop: Stop) -> None:
         """Forget a call that has ended."""
         with self._lock:
-            self._stops.discard(stop)
+            self._stops.pop(stop, None)
+
+    def unwanted(self, instruction: CID) -> bool:
+        """Return True if a task is not to begin."""
+        return self.stopped or instruction in self._unwanted
+
+    def stop_task(self, instruction: CID) -> None:
+        """Stop one task, now or before it begins. What awaits it is then blocked; the others go on."""
+        with self._lock:
+            self._unwanted.add(instruction)
+            stops = [stop for stop, other in self._stops.items() if other == instruction]
+        for stop in stops:
+            stop.interrupt()
 
     def stop(self) -> None:
         """Stop."""

@@ -154,7 +154,7 @@ class Scheduler:
                 while self._later and (self._later[0][0] <= now or self._stopper.stopped):
                     self._ready.append(self._later.popleft()[1])
                 while self._ready and not self._closed:
-                    if self._stopper.stopped:
+                    if self._stopper.unwanted(self._ready[0]):
                         self._settle(Answer(self._ready.popleft(), None, "cancelled"))
                     elif self._has_room():
                         self._submit(self._ready.popleft())
@@ -170,7 +170,7 @@ class Scheduler:
     def _submit(self, cid: CID) -> None:
         task = self._plan.tasks[cid]
         limits = Limits.of_meta(task.meta).within(self._caps) if task.meta else self._caps
-        stop = self._stopper.new()
+        stop = self._stopper.new(cid)
         self._progress.set(cid, "running")
         self._flying.add(cid)
         key = f"{task.run.func}-{cid.bytes.hex()}"

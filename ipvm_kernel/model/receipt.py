@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ipvm_kernel.exploring import explore
 from ipvm_kernel.ipld import CID, Block, Ipld, Node
 
 Tag = Literal["ok", "error", "just"]
@@ -62,6 +63,14 @@ class Receipt(Node, frozen=True, kw_only=True):
             "iss": self.iss,
             "prf": self.prf,
         }
+
+    def explore(self) -> None:
+        """Show the graph of all that led to this receipt, to be asked about each task.
+
+        Raises:
+            BadInput: No notebook is here.
+        """
+        explore(self)
 
     @property
     def ok(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import BadWorkflow, Malformed, NotFound
+from ipvm_kernel.exploring import explore
 from ipvm_kernel.ipld import CID, Block, Ipld, Node, dagjson, decode
 from ipvm_kernel.ipld.once import once
 from ipvm_kernel.model.dot import digraph
@@ -114,6 +115,14 @@ class Workflow(Node, frozen=True, kw_only=True):
             IpvmError: The package `graphviz` is not installed.
         """
         return digraph(self.tasks)
+
+    def explore(self) -> None:
+        """Show the graph of this workflow, to be searched, folded and asked about each task.
+
+        Raises:
+            BadInput: No notebook is here.
+        """
+        explore(self)
 
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text, which GitHub and JupyterLab draw where it stands in Markdown."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _LOGS = 40_000  # characters of all logs of an output
 _ERROR = 72  # columns of an error in a table
+CIDS = 12_000  # characters of all CIDs of an output
 _FUNCTIONS = 60  # functions of a module that are listed
 _URGENT = frozenset({"failed", "blocked", "cancelled", "unverified", "running"})
 
@@ -260,9 +261,10 @@ def _logs(scene: Scene) -> str:
 def _cids(scene: Scene) -> str:
     if not scene.total:
         return ""
-    rows = [
-        [escaped(clipped(task.func, 48)), code(task.cid), code(task.receipt) if task.receipt else ""]
+    lines = [
+        f"{clipped(task.func, 48)}\n  {task.cid}{chr(10) + '  ' + task.receipt if task.receipt else ''}"
         for task in scene.listed
     ]
     workflow = block(quiet("workflow "), code(scene.cid)) if scene.cid else ""
-    return details(quiet("CIDs"), workflow + grid(("Function", "Task", "Receipt"), rows))
+    listed = pre("\n".join(lines), CIDS)
+    return details(quiet("CIDs"), workflow + block(quiet("of each task, and under it that of its receipt")) + listed)

@@ -56,7 +56,7 @@ def lay_out(
     count: int,
     edges: Sequence[tuple[int, int]],
     *,
-    box: tuple[float, float] = (180.0, 52.0),
+    box: tuple[float, float] | Sequence[tuple[float, float]] = (180.0, 52.0),
     gap: tuple[float, float] = (56.0, 16.0),
     down: bool = False,
     room: float = 960.0,
@@ -67,31 +67,35 @@ def lay_out(
         count: How many boxes.
         edges: Arrows, by positions of boxes; from what is awaited to who awaits. Cycles are drawn with an arrow that
             goes back; an arrow from a box to itself has no points.
-        box: Width and height of each.
+        box: Width and height of all boxes, or of each. A layer is as deep as the deepest of its boxes.
         gap: Between layers, and between boxes of a layer.
         down: Layers follow each other downwards.
         room: The width that boxes without arrows fill, side by side.
     """
     forward, flipped = _acyclic(count, edges)
     graph = _Graph(count, forward)
-    across, along = (box[0], box[1]) if down else (box[1], box[0])
+    sizes = _sizes(count, box)
+    across = [size[0 if down else 1] for size in sizes]
     layer_gap, box_gap = gap
     graph.order()
     centres = graph.centres(across, box_gap)
-    tops = [n * (along + layer_gap) for n in range(len(graph.layers))]
-    boxes: list[Box] = [Box(0, 0, *box)] * count
-    reach = 0.0
+    tops, depths = _depths(graph, [size[1 if down else 0] for size in sizes], layer_gap)
+    boxes: list[Box] = [Box(0, 0, *size) for size in sizes]
+    low = reach = 0.0
     for node in range(count):
         if graph.alone[node]:
             continue
-        side, front = centres[node] - across / 2, tops[graph.layer[node]]
-        boxes[node] = Box(side, front, *box) if down else Box(front, side, *box)
-        reach = max(reach, boxes[node].x + box[0])
-    ends = [max((boxes[n].y + box[1] for n in range(count) if not graph.alone[n]), default=0.0), reach]
-    ends = _grid(graph, boxes, ends, gap=(box_gap, box_gap), room=max(room, reach))
+        layer, (wide, high) = graph.layer[node], sizes[node]
+        side, front = centres[node] - across[node] / 2, tops[layer] + (depths[layer] - (high if down else wide)) / 2
+        boxes[node] = Box(side, front, wide, high) if down else Box(front, side, wide, high)
+        low, reach = max(low, boxes[node].y + high), max(reach, boxes[node].x + wide)
+    ends = _grid(graph, boxes, [low, reach], gap=(box_gap, box_gap), room=max(room, reach))
     routes: list[tuple[Point, ...]] = []
     for at, (source, target) in enumerate(forward):
-        bends = [(centres[p], tops[graph.layer[p]], tops[graph.layer[p]] + along) for p in graph.bends[at]]
+        bends = [
+            (centres[p], tops[layer], tops[layer] + depths[layer])
+            for p, layer in ((p, graph.layer[p]) for p in graph.bends[at])
+        ]
         points = [] if source == target else _route(boxes[source], boxes[target], bends, down=down)
         routes.append(tuple(points[::-1] if flipped[at] else points))
     lowest = max([ends[0], *(y for points in routes for _, y in points)])
@@ -103,7 +107,7 @@ def best(
     count: int,
     edges: Sequence[tuple[int, int]],
     *,
-    box: tuple[float, float],
+    box: tuple[float, float] | Sequence[tuple[float, float]],
     right: tuple[float, float],
     down: tuple[float, float],
     room: float,
@@ -117,6 +121,28 @@ def best(
         return to_right
     downwards = lay_out(count, edges, box=box, gap=down, down=True, room=room)
     return downwards if downwards.width < to_right.width else to_right
+
+
+def _sizes(count: int, box: tuple[float, float] | Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Return the size of each box, where that of all may have been given."""
+    match box:
+        case (float() | int() as wide, float() | int() as high):
+            return [(wide, high)] * count
+        case _:
+            return box
+
+
+def _depths(graph: _Graph, along: Sequence[float], gap: float) -> tuple[list[float], list[float]]:
+    """Return where each layer begins, and how deep it is."""
+    depths = [0.0] * len(graph.layers)
+    for node in range(graph.count):
+        if not graph.alone[node]:
+            depths[graph.layer[node]] = max(depths[graph.layer[node]], along[node])
+    tops, at = [], 0.0
+    for depth in depths:
+        tops.append(at)
+        at += depth + gap
+    return tops, depths
 
 
 class _Graph:
@@ -206,9 +232,9 @@ class _Graph:
                     insort(met, end)
         return total
 
-    def centres(self, across: float, gap: float) -> list[float]:
+    def centres(self, across: Sequence[float], gap: float) -> list[float]:
         """Return where the middle of each place is, across the layers."""
-        size = [across] * self.count + [_BEND_WIDTH] * (len(self.layer) - self.count)
+        size = [*across] + [_BEND_WIDTH] * (len(self.layer) - self.count)
         centre = [0.0] * len(self.layer)
         for layer in self.layers:
             at = 0.0
@@ -313,13 +339,14 @@ def _layers(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
 def _grid(graph: _Graph, boxes: list[Box], ends: list[float], *, gap: tuple[float, float], room: float) -> list[float]:
     """Place the boxes without arrows in rows under the rest, and return how far down and right it all goes."""
     lowest, widest = ends
-    alone = [node for node in range(graph.count) if graph.alone[node]]
-    top = lowest + gap[1] * 1.5 if lowest else 0.0
-    for n, node in enumerate(alone):
-        wide, high = boxes[node].width, boxes[node].height
-        columns = max(1, int((room + gap[0]) // (wide + gap[0])))
-        boxes[node] = Box(n % columns * (wide + gap[0]), top + n // columns * (high + gap[1]), wide, high)
-        lowest, widest = max(lowest, boxes[node].y + high), max(widest, boxes[node].x + wide)
+    left, top, high = 0.0, lowest + gap[1] * 1.5 if lowest else 0.0, 0.0
+    for node in (node for node in range(graph.count) if graph.alone[node]):
+        box = boxes[node]
+        if left and left + box.width > room:
+            left, top, high = 0.0, top + high + gap[1], 0.0
+        boxes[node] = Box(left, top, box.width, box.height)
+        lowest, widest = max(lowest, top + box.height), max(widest, left + box.width)
+        left, high = left + box.width + gap[0], max(high, box.height)
     return [lowest, widest]
 
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 BOXES: Final = 60
 """Tasks in a picture, at most; above that it is a summary by function."""
 
-_URGENT: Final = 20
+_URGENT: Final = 16
 _URGENT_STATES: Final = ("failed", "unverified", "cancelled", "running", "blocked")
-_ROWS: Final = 40
+_ROWS: Final = 24
 
 
 class _Nothing:

@@ -74,27 +74,56 @@ def mark(state: str) -> Mark:
 
 def drawn(state: str, x: float = 0, y: float = 0, size: float = 16) -> str:
     """Return the icon of a state as SVG."""
+    return f'<g transform="translate({x:g} {y:g}) scale({size / 16:.4g})">{_paths(state)}</g>'
+
+
+def _paths(state: str) -> str:
+    """Return the icon of a state on a field of 16 by 16."""
     shown = mark(state)
-    place = f'transform="translate({x:g} {y:g}) scale({size / 16:.4g})"'
     if shown.hollow:
         inner = f'<path fill="{shown.ink}" d="{shown.glyph}"/>' if shown.glyph else ""
         dashes = "" if shown.glyph else ' stroke-dasharray="2.6 2.5"'
-        return f'<g {place}><path fill="none" stroke="{shown.ink}" stroke-width="1.8"{dashes} d="{shown.body}"/>{inner}</g>'
+        return f'<path fill="none" stroke="{shown.ink}" stroke-width="1.8"{dashes} d="{shown.body}"/>{inner}'
     paint = (
         'fill="#fff"'
         if state in _FILLED
         else 'fill="none" stroke="#fff" stroke-width="1.9" stroke-linecap="round" stroke-linejoin="round"'
     )
-    return f'<g {place}><path fill="{shown.ink}" d="{shown.body}"/><path {paint} d="{shown.glyph}"/></g>'
+    return f'<path fill="{shown.ink}" d="{shown.body}"/><path {paint} d="{shown.glyph}"/>'
 
 
 @functools.lru_cache(maxsize=32)
 def icon(state: str) -> str:
     """Return the icon of a state as the address of an image."""
-    picture = f'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16" viewBox="0 0 16 16">{drawn(state)}</svg>'
+    picture = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{_paths(state)}</svg>'  # its place has a size
+    )
     return data_uri("image/svg+xml", picture.encode())
 
 
 def data_uri(media: str, data: bytes) -> str:
     """Return bytes as an address that holds them."""
     return f"data:{media};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def icons() -> list[tuple[str, str, bool, bool]]:
+    """Return the outline and the sign of each state's icon, whether the outline is a line, and whether the sign is filled."""
+    return [(shown.body, shown.glyph, shown.hollow, state in _FILLED) for state, shown in MARKS.items()]
+
+
+def style(scope: str) -> str:
+    """Return a style sheet with the colours of each state: `--i` ink, `--f` fill and `--w` words of the classes s0 to s9.
+
+    Dark where JupyterLab says that it is dark, and where there is no JupyterLab and the reader's system says so.
+
+    Args:
+        scope: The selector of what it is for.
+    """
+    shown = list(MARKS.values())
+    light = "".join(f"--i{n}:{m.ink};--f{n}:{m.light[0]};--w{n}:{m.light[1]};" for n, m in enumerate(shown))
+    dark = "".join(f"--f{n}:{m.dark[0]};--w{n}:{m.dark[1]};" for n, m in enumerate(shown))
+    classes = "".join(f"{scope} .s{n}{{--i:var(--i{n});--f:var(--f{n});--w:var(--w{n})}}" for n in range(len(shown)))
+    return (
+        f'{scope}{{{light}}}{classes}[data-jp-theme-light="false"] {scope}{{{dark}}}'
+        f"@media(prefers-color-scheme:dark){{body:not([data-jp-theme-light]) {scope}{{{dark}}}}}"
+    )

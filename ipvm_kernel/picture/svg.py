@@ -72,13 +72,13 @@ def in_order(counts: Mapping[str, int]) -> list[str]:
 def _draw(scene: Scene, items: Sequence[TaskView | Group]) -> str:
     compact = len(items) > _ROOMY and not scene.groups
     width, height = _size(items, compact=compact)
-    wide = max((_label_width(_words(link)) for link in scene.links), default=0.0)
+    wide = max(map(label_width, scene.links), default=0.0)
     edges = [(link.source, link.target) for link in scene.links]
     beside = 9.0 if compact else 14.0
     right, down = (max(46.0, wide + 22), beside), (46.0 if wide else 30.0, 16.0)
     placed = best(len(items), edges, box=(width, height), right=right, down=down, room=ROOM - 2 * _EDGE)
     arrows = [_arrow(link, points, placed) for link, points in zip(scene.links, placed.routes, strict=True)]
-    labels = _labels(scene.links, placed)
+    written = _labels(scene.links, placed)
     cards = [
         _group(item, box) if isinstance(item, Group) else _task(item, box, compact=compact)
         for item, box in zip(items, placed.boxes, strict=True)
@@ -89,7 +89,7 @@ def _draw(scene: Scene, items: Sequence[TaskView | Group]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{across:.0f}" height="{along:.0f}" '
         f'viewBox="{-_EDGE:g} {-_EDGE - above:g} {across:.1f} {along:.1f}"><style>{_style(states)}</style>'
-        f"{''.join(arrows)}{''.join(cards)}{''.join(labels)}</svg>"
+        f"{''.join(arrows)}{''.join(cards)}{''.join(written)}</svg>"
     )
 
 
@@ -186,10 +186,16 @@ def _group(group: Group, box: Box) -> str:
 
 def _arrow(link: Link, points: tuple[Point, ...], placed: Layout) -> str:
     """Return an arrow: a line that leaves and arrives along the layers, and its head."""
+    dashed = " d" if link.branch in _BRANCHES else ""
+    line, head = strokes(link, points, placed)
+    return f'<path class="e{dashed}" d="{line}"/><path class="h" d="{head}"/>'
+
+
+def strokes(link: Link, points: tuple[Point, ...], placed: Layout) -> tuple[str, str]:
+    """Return an arrow as two paths of SVG: its line and its head."""
     if not points:
         box = placed.boxes[link.source]
         return _loop(box.x + box.width, box.y)
-    dashed = " d" if link.branch in _BRANCHES else ""
     path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
     (x, y), sign = points[-1], _sense(points, placed)
     stops = _stops(points, placed)
@@ -201,7 +207,7 @@ def _arrow(link: Link, points: tuple[Point, ...], placed: Layout) -> str:
             (ax, ay), (bx, by) = _controls(stops[n - 1], stops[n], down=placed.down)
             path.append(f"C{ax:.1f} {ay:.1f} {bx:.1f} {by:.1f} {x1:.1f} {y1:.1f}")
     head = f"l-4.2 {-8 * sign:g}h8.4z" if placed.down else f"l{-8 * sign:g} -4.2v8.4z"
-    return f'<path class="e{dashed}" d="{"".join(path)}"/><path class="h" d="M{x:.1f} {y:.1f}{head}"/>'
+    return "".join(path), f"M{x:.1f} {y:.1f}{head}"
 
 
 def _sense(points: tuple[Point, ...], placed: Layout) -> float:
@@ -232,17 +238,33 @@ def _words(link: Link) -> str:
     return f"{branch} {many}".strip()
 
 
+def label_width(link: Link) -> float:
+    """Return how many pixels what is written on an arrow takes."""
+    return _label_width(_words(link))
+
+
 def _label_width(words: str) -> float:
     return 5.6 * len(words) + 14 if words else 0.0
 
 
 def _labels(links: Sequence[Link], placed: Layout) -> list[str]:
-    """Return what is written on the arrows, each near the middle of its last bend, where no other is."""
-    drawn_: list[str] = []
+    """Return what is written on the arrows."""
+    return [
+        f'<rect class="l" x="{x - wide / 2:.1f}" y="{y - 7.5:.1f}" width="{wide:.1f}" height="15" rx="7.5"/>'
+        f'<text class="t" x="{x:.1f}" y="{y + 3.5:.1f}">{words}</text>'
+        for words, x, y, wide in labels(links, placed)
+        if words
+    ]
+
+
+def labels(links: Sequence[Link], placed: Layout) -> list[tuple[str, float, float, float]]:
+    """Return what is written on each arrow, its middle and its width: near the middle of the last bend, if that is free."""
+    made: list[tuple[str, float, float, float]] = []
     taken: list[tuple[float, float, float]] = []
     for link, points in zip(links, placed.routes, strict=True):
         words = _words(link)
         if not words:
+            made.append(("", 0.0, 0.0, 0.0))
             continue
         wide = _label_width(words)
         if not points:
@@ -251,11 +273,8 @@ def _labels(links: Sequence[Link], placed: Layout) -> list[str]:
         else:
             x, y = _free(points, placed, wide, taken)
         taken.append((x, y, wide))
-        drawn_.append(
-            f'<rect class="l" x="{x - wide / 2:.1f}" y="{y - 7.5:.1f}" width="{wide:.1f}" height="15" rx="7.5"/>'
-            f'<text class="t" x="{x:.1f}" y="{y + 3.5:.1f}">{words}</text>'
-        )
-    return drawn_
+        made.append((words, x, y, wide))
+    return made
 
 
 def _free(points: tuple[Point, ...], placed: Layout, wide: float, taken: list[tuple[float, float, float]]) -> Point:
@@ -278,9 +297,6 @@ def _along(a: Point, b: Point, c: Point, d: Point, t: float) -> Point:
     return tuple(k[0] * p + k[1] * q + k[2] * r + k[3] * s for p, q, r, s in zip(a, b, c, d, strict=True))  # type: ignore[return-value]
 
 
-def _loop(x: float, y: float) -> str:
+def _loop(x: float, y: float) -> tuple[str, str]:
     """Return the arrow of a function whose tasks await each other."""
-    return (
-        f'<path class="e" d="M{x - 34:.1f} {y:.1f}c0 -14 18 -14 18 -5"/>'
-        f'<path class="h" d="M{x - 16:.1f} {y:.1f}l-3.8 -7h7.6z"/>'
-    )
+    return f"M{x - 34:.1f} {y:.1f}c0 -14 18 -14 18 -5", f"M{x - 16:.1f} {y:.1f}l-3.8 -7h7.6z"

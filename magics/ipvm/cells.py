@@ -102,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--keep-going", action="store_true", help="do not end the cell in error if a task failed")
     options.add_argument("--executor", metavar="E", help="who runs the tasks")
+    options.add_argument("--line", action="store_true", help="show a line while it runs, instead of the live graph")
     options.add_argument("--plan", action="store_true", help="show what would run, and run nothing")
     options.add_argument("--time", type=float, metavar="S", help="seconds that any task may run")
     options.add_argument("--memory", metavar="M", help="memory that any task may use: '512 MB'")

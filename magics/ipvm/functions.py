@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Iterable
 
-    from ipvm_kernel import CID, Workflow
+    from ipvm_kernel import CID, Receipt, Workflow
 
 
 def module(source: str | bytes | os.PathLike[str] | CID | File, name: str = "") -> Module:
@@ -79,3 +79,15 @@ def run(what: Workflow | Handle | Iterable[Handle], *, rerun: bool | Collection[
         name: What to call it.
     """
     return default().run(what, rerun=rerun, name=name)
+
+
+def explore(what: Run | Workflow | Receipt | Handle) -> None:
+    """Show the live graph of a run, a workflow, a handle or what led to a receipt; its picture outside a notebook.
+
+    Raises:
+        BadInput: It is none of these.
+        NotFound: The task of the receipt is not in this session's store.
+    """
+    from ipvm.exploring import explore as show
+
+    show(what)

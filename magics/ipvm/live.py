@@ -11,7 +11,8 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display, update_display
 
 from ipvm import display as pictures
-from ipvm import footer
+from ipvm import footer, widgets
+from ipvm.graphs import Graph
 from ipvm.views import View, table, table_html
 from ipvm_kernel.notebook import begin_capture, end_capture
 from ipvm_kernel.printable import plural, printable, seconds, size
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 QUIET_SECONDS: Final = 0.3
 """A run that ends before this shows no progress line."""
 
-_FRAME_SECONDS: Final = 0.2
+_FRAME_SECONDS: Final = 0.2  # of a line
+_PATIENCE: Final = 10.0  # seconds that a browser has to draw the graph, before a line takes its place
 _NOTHING: Final = object()
 
 
@@ -96,20 +98,19 @@ class CellRun:
 
     async def _watch(self, run: Run) -> None:
         """Await a run, show how far it is, and put its picture in place of that."""
-        began = time.monotonic()
         waiting = asyncio.ensure_future(_awaited(run))
-        ident = None
+        shown = Shown(run, line=self._options.line)
         try:
             while not waiting.done():
-                await asyncio.wait({waiting}, timeout=_FRAME_SECONDS)
-                if not waiting.done() and time.monotonic() - began > QUIET_SECONDS:
-                    ident = _progress(run, began, ident)
+                await asyncio.wait({waiting}, timeout=shown.frame)
+                if not waiting.done():
+                    shown.update()
         except BaseException:  # an interrupt: stop what runs, keep what is on file
             run.cancel()
             waiting.cancel()
-            _finish(run, ident)
+            shown.finish()
             raise
-        _finish(run, ident)
+        shown.finish()
         waiting.result()
 
     def _show_last(self) -> None:
@@ -132,27 +133,68 @@ async def _awaited(run: Run) -> None:
     _ = await run
 
 
-def _progress(run: Run, began: float, ident: str | None) -> str:
-    """Show one line on how far a run is, and return the name of the display."""
-    progress = run.progress
-    counts = ", ".join(f"{count:,} {state}" for state, count in progress.counts.items())
-    line = f"{progress.ended:,} of {plural(progress.total, 'task')} in {seconds(time.monotonic() - began)}: {counts}"
-    fetched = [f"{printable(told.name, limit=70)} ({size(told.done)})" for told in default().resources.fetching[:3]]
-    if fetched:
-        line += f"; fetching {', '.join(fetched)}"
-    bundle = {"text/plain": line}
-    if ident is None:
-        handle = display(bundle, raw=True, display_id=True)
-        return str(handle.display_id)
-    update_display(bundle, raw=True, display_id=ident)
-    return ident
+class Shown:
+    """What is on the screen of a run: nothing at first, then its graph or a line, at last its picture.
 
+    Attributes:
+        frame: Seconds until it should be updated.
+    """
 
-def _finish(run: Run, ident: str | None) -> None:
-    """Put the picture of a run in place of its progress line."""
-    bundle, metadata = pictures.mimebundle(run), footer.metadata(run)
-    if ident is None:
-        display(bundle, raw=True, metadata=metadata)
-    else:
-        update_display(bundle, raw=True, metadata=metadata, display_id=ident)
-    footer.said()
+    def __init__(self, run: Run, *, line: bool) -> None:
+        self._run = run
+        self._line = line
+        self._began = time.monotonic()
+        self._ident: str | None = None
+        self._live: widgets.Live | None = None
+        self.frame = _FRAME_SECONDS
+
+    def update(self) -> None:
+        """Show how far the run is."""
+        gone = time.monotonic() - self._began
+        if gone < QUIET_SECONDS:
+            return
+        if self._ident is None:
+            self._begin()
+        elif self._live is None:
+            self._put({"text/plain": self._said()})
+        elif self._live.ready or gone < _PATIENCE:
+            self._live.update()
+        else:  # nobody draws it: a console, or a notebook that is run by a program
+            self._live.close()
+            self._live, self.frame = None, _FRAME_SECONDS
+            self._put({"text/plain": self._said()})
+
+    def _begin(self) -> None:
+        """Show the graph, or the line where no graph can be shown."""
+        graph = Graph.of_run(self._run) if not self._line and widgets.possible() else None
+        if graph is not None and widgets.Live.suits(graph):
+            self._live, self.frame = widgets.Live(graph), widgets.FRAME
+            self._put(self._live.bundle() | {"text/plain": self._said()})
+        else:
+            self._put({"text/plain": self._said()})
+
+    def _said(self) -> str:
+        """Return one line on how far the run is."""
+        progress = self._run.progress
+        counts = ", ".join(f"{count:,} {state}" for state, count in progress.counts.items())
+        gone = seconds(time.monotonic() - self._began)
+        fetched = [f"{printable(told.name, limit=70)} ({size(told.done)})" for told in default().resources.fetching[:3]]
+        more = f"; fetching {', '.join(fetched)}" if fetched else ""
+        return f"{progress.ended:,} of {plural(progress.total, 'task')} in {gone}: {counts}{more}"
+
+    def _put(self, bundle: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+        if self._ident is not None:
+            update_display(bundle, raw=True, metadata=metadata or {}, display_id=self._ident)
+        else:
+            self._ident = str(display(bundle, raw=True, metadata=metadata or {}, display_id=True).display_id)
+
+    def finish(self) -> None:
+        """Put the picture of the run in place of what is there."""
+        bundle, metadata = pictures.mimebundle(self._run), footer.metadata(self._run)
+        if self._ident is None:
+            display(bundle, raw=True, metadata=metadata)
+        else:
+            self._put(bundle, metadata)
+        if self._live is not None:
+            self._live.close()
+        footer.said()

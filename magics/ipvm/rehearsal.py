@@ -49,6 +49,7 @@ def rehearse(folder: Path) -> tuple[str, bool]:
                     notebook,
                     timeout=_TIMEOUT,
                     kernel_name=_kernel(),
+                    store_widget_state=False,  # of a live graph its picture stays
                     resources={"metadata": {"path": str(folder)}},
                     extra_arguments=["--log-level=40"],  # else each kernel warns that it speaks plain TCP on loopback
                 ).execute()

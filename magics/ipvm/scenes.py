@@ -52,8 +52,8 @@ def run(run: Run) -> Scene:
         if answer is None:
             return view
         view = _answered(view, answer.receipt)
-        log = answer.log or (_log(run._source, answer.instruction) if answer.how == "replayed" else "")  # noqa: SLF001 - its session
-        view = msgspec.structs.replace(view, seconds=answer.seconds, saved=answer.saved, log=log)
+        said = answer.log or (log(run._source, answer.instruction) if answer.how == "replayed" else "")  # noqa: SLF001 - its session
+        view = msgspec.structs.replace(view, seconds=answer.seconds, saved=answer.saved, log=said)
         if answer.receipt is not None and answer.receipt.ok and run._source.fallible(task.run):  # noqa: SLF001 - its session
             return _unwrapped(view)
         return view
@@ -103,10 +103,10 @@ def handle(handle: Handle) -> HandleView:
     if receipt is None:
         scene, note = _around([handle])
         return HandleView(task=view, note=note, signature=signature, scene=scene, stale=stale)
-    view = msgspec.structs.replace(view, log=_log(handle._home, handle.cid))  # noqa: SLF001 - the session that made it
-    length = _length(handle, receipt)
-    if length is not None:
-        return HandleView(task=_answered(view, receipt), signature=signature, length=length, stale=stale)
+    view = msgspec.structs.replace(view, log=log(handle._home, handle.cid))  # noqa: SLF001 - the session that made it
+    long = length(handle, receipt)
+    if long is not None:
+        return HandleView(task=_answered(view, receipt), signature=signature, length=long, stale=stale)
     return HandleView(task=_valued(_answered(view, receipt), handle, receipt), signature=signature, stale=stale)
 
 
@@ -121,7 +121,7 @@ def handles(handles: Handles) -> ListView:
         receipt = known.get(handle.cid)
         view = _task_view(handle.task, _state(receipt), ())
         view = _answered(msgspec.structs.replace(view, word=_ON_FILE.get(view.state, "")), receipt)
-        large = receipt is None or _length(handle, receipt) is not None
+        large = receipt is None or length(handle, receipt) is not None
         shown.append(view if large or receipt is None else _valued(view, handle, receipt))
     there = [known[cid].value for cid in cids if cid in known] if len(cids) <= _PLOTTED else []
     numbers = len(there) == len(cids) > 2 and all(type(value) in {int, float} for value in there)
@@ -168,7 +168,7 @@ def module(module: Module) -> ModuleView:
 def function(function: Function) -> FunctionView:
     """Return a function: its signature, whose it is, and what was asked for its tasks."""
     meta, nonce = function._meta, function._nonce  # noqa: SLF001 - what with_options was told
-    options = [(key, _asked(key, value)) for key, value in meta.items()]
+    options = [(key, asked(key, value)) for key, value in meta.items()]
     if nonce:
         options.append(("nonce", nonce.hex() if isinstance(nonce, bytes) else str(nonce)))
     return FunctionView(
@@ -327,6 +327,12 @@ def _message(payload: Any) -> str:
     return payload if isinstance(payload, str) else repr(payload)[:2000]
 
 
+def valued_view(handle: Handle, receipt: Receipt) -> TaskView:
+    """Return the task of a handle with its value in plain Python, or with its error."""
+    view = _task_view(handle.task, _state(receipt), ())
+    return _valued(_answered(view, receipt), handle, receipt)
+
+
 def _valued(view: TaskView, handle: Handle, receipt: Receipt) -> TaskView:
     """Add the value of a handle in plain Python, or the error that asking for it gives."""
     if not receipt.ok:
@@ -338,7 +344,7 @@ def _valued(view: TaskView, handle: Handle, receipt: Receipt) -> TaskView:
     return msgspec.structs.replace(view, value=value)
 
 
-def _asked(key: str, value: Any) -> str:
+def asked(key: str, value: Any) -> str:
     """Return what was asked for a task as people write it."""
     match key, value:
         case "time", int():
@@ -349,17 +355,17 @@ def _asked(key: str, value: Any) -> str:
             return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _log(home: Any, cid: CID) -> str:
+def log(home: Any, cid: CID) -> str:
     """Return what the guest said when the receipt on file was made."""
     said = home.store.logs([cid]).get(cid)
     return said.log if said is not None else ""
 
 
-def _length(handle: Handle, receipt: Receipt) -> int | None:
+def length(handle: Handle, receipt: Receipt) -> int | None:
     """Return the size of a value that is a link to more bytes than are read to be shown."""
     store = getattr(handle._home, "store", None)  # noqa: SLF001 - a session has one
     target = receipt.value if receipt.ok else None
     if store is None or not hasattr(target, "codec"):
         return None
-    length: int | None = store.size(target)
-    return length if length is not None and length > _BROAD else None
+    found: int | None = store.size(target)
+    return found if found is not None and found > _BROAD else None

@@ -132,6 +132,25 @@ def test_a_long_chain(make: Callable[[], Executor]) -> None:
         assert add_one(1).result() == 2
 
 
+def test_one_task_is_cancelled_and_the_others_go_on(session: Session, gate: Gate) -> None:
+    """
+    A task that runs, and one that has not begun, are cancelled alone: what awaits them is blocked, the rest is computed.
+    """
+    slow, first, other = gated("slow"), gated("first"), gated("other")
+    later = gated("later", first)
+    run = session.run(Workflow(tasks=(slow, gated("after", slow), first, later, other)))
+    run.start()
+    gate.events("slow")[0].wait(SECONDS)
+    run.cancel(later.run.cid)
+    run.cancel(slow.run.cid)
+    for name in ("first", "other"):
+        gate.events(name)[1].set()
+    _ = run.wait(SECONDS)
+
+    assert run.counts == {"computed": 2, "blocked": 1, "cancelled": 2}
+    assert "later" not in gate.calls
+
+
 @pytest.mark.torture
 def test_a_hundred_thousand_links(tmp_path: Path) -> None:
     """

@@ -253,6 +253,16 @@ def test_an_equal_task_keeps_the_log(session: Session) -> None:
     ]
 
 
+def test_a_receipt_knows_the_number_of_its_cell(notebook: Notebook, session: Session) -> None:
+    """
+    The journal has the execution count that the notebook shows beside the cell.
+    """
+    shown = notebook.shell.execution_count
+    notebook.run("%%ipvm\nx = demo.add(5, 5)\n")
+
+    assert session.store.runs()[0].count == shown
+
+
 def test_a_cell_says_what_it_waits_for(notebook: Notebook, session: Session) -> None:
     """
     While a module is fetched, the line under the running cell names it.
@@ -267,10 +277,8 @@ def test_a_cell_says_what_it_waits_for(notebook: Notebook, session: Session) -> 
         run.start()
         while not fake.asked:
             time.sleep(0.01)
-        notebook.shell.user_ns["show"] = lambda: live._progress(run, time.monotonic(), None)
-        told = notebook.run("line = show()")
+        line = live.Shown(run, line=True)._said()
         run.cancel()
         list(run)
 
-    (line,) = told.texts
     assert line.endswith(f"1 running; fetching {absent} (0 B)")

@@ -375,7 +375,7 @@ def test_a_run_of_a_hundred_thousand_tasks_is_shown_at_once() -> None:
     assert len(bundle["text/html"]) < 200_000
     assert len(bundle["text/plain"]) < 10_000
     assert "100,000 tasks 99,900 computed 100 failed" in shown
-    assert "40 of 100,000 tasks are listed" in shown
+    assert "24 of 100,000 tasks are listed" in shown
 
 
 def test_a_pipeline_of_many_thousands_is_shown_before_it_ran(session: Session, demo: Module) -> None:

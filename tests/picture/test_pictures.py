@@ -107,7 +107,7 @@ def test_many_tasks_are_drawn_by_function() -> None:
         ("merge", {"computed": 100}),
     ]
     assert links == (Link(0, 1, "ok", 100), Link(1, 2, "*", 100))
-    assert len(asked) == len(listed) == 40
+    assert len(asked) == len(listed) == 24
     assert listed[0].state == "failed"
 
     said = inert_svg(svg.draw(scene(*listed, groups=groups, links=links, total=201)))
