@@ -157,7 +157,7 @@ def test_what_is_saved_of_a_live_run_is_its_picture(lab: Lab, server: Server) ->
     kernel; no widget is in it. A page made of it by nbconvert asks nothing of anybody.
     """
     name = server.write(
-        "saved.ipynb", SETUP, SWEEP.replace("stuck = demo.spin(1)\n", "").replace("1_000_000", "9_000_000")
+        "saved.ipynb", SETUP, SWEEP.replace("stuck = demo.spin(1)\n", "").replace("1_000_000", "5_000_000")
     )
     lab.open(name)
     lab.run_cell(0)
