@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,10 @@ settings.register_profile("everyday", deadline=None, derandomize=True, database=
 settings.register_profile("search", deadline=None, max_examples=2_000)
 settings.load_profile("everyday")
 
+# A shell lets what runs in the background ignore Ctrl-C, and all that this starts would ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let `@pytest.mark.peer("zig", "kubo")` say what a test needs."""
@@ -37,6 +42,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, str(home / name.lower()))
         patch.setenv("IPVM_KUBO_API", "off")  # nothing is fetched from the user's own node
         patch.delenv("IPVM_GATEWAY", raising=False)
+        patch.delenv("VIRTUAL_ENV", raising=False)  # of another environment: IPython would warn of it
         yield
 
 
