@@ -44,16 +44,23 @@ def _admit(tasks: Mapping[CID, Task], found: OnFile, store: Store, ops: Mapping[
     task = tasks.get(found.instruction) or task_of(store, found.instruction)
     if task is None or receipt is None or doubts(task.run, receipt, store, ops, tasks):
         return False
-    entry = Entry(
-        instruction=task.run.cid,
-        func=task.run.func,
-        rsc=task.run.rsc,
-        how="loaded",
-        receipt=receipt.cid,
-        at=found.filed,
-    )
-    store.file(Filing(task, receipt, None, entry, own=False))
+    admit(store, task, receipt, own=False, at=found.filed)
     return True
+
+
+def admit(store: Store, task: Task, receipt: Receipt, *, own: bool, at: float) -> None:
+    """Put a receipt that was made elsewhere on file with its task, admitted.
+
+    Args:
+        store: Where.
+        task: The task.
+        receipt: What came of it.
+        own: True if it counts as one of our own.
+        at: When it came, in seconds since 1970.
+    """
+    run = task.run
+    entry = Entry(instruction=run.cid, func=run.func, rsc=run.rsc, how="loaded", receipt=receipt.cid, at=at)
+    store.file(Filing(task, receipt, None, entry, own=own))
 
 
 def doubts(

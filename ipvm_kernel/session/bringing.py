@@ -18,7 +18,7 @@ from ipvm_kernel.ipld import CID, dagjson, decode, encode
 from ipvm_kernel.model import Instruction, Invocation, Receipt, Task, Workflow
 from ipvm_kernel.printable import plural, printable
 from ipvm_kernel.session.admitting import doubts, task_of
-from ipvm_kernel.store import Entry, Received, RunRecord
+from ipvm_kernel.store import EVERY, Entry, Received, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from ipvm_kernel.session.session import Session
     from ipvm_kernel.store import Store
 
-_ALL: Final = 2**31 - 1  # lines of a journal
 _SHOWN: Final = 5
 
 
@@ -170,7 +169,13 @@ def keep(
     there = next((f for f in store.receipts_of(stored.instruction) if f.cid == stored.receipt.cid), None)
     if there is not None and (there.admitted or there.trusted or not trusted):
         return False
-    entry = Entry(
+    store.file(Received(stored.receipt, line_of(stored, rsc=rsc, run=run, engine=engine), trusted))
+    return there is None
+
+
+def line_of(stored: capsules.Stored, *, rsc: str, engine: str, run: int | None = None) -> Entry:
+    """Return the line of the journal that says where a receipt came from; the arguments are those of `keep`."""
+    return Entry(
         instruction=stored.instruction,
         func=printable(stored.receipt.func, limit=200),
         rsc=rsc,
@@ -179,8 +184,6 @@ def keep(
         run=run,
         engine=engine,
     )
-    store.file(Received(stored.receipt, entry, trusted))
-    return there is None
 
 
 # --- Giving out ---
@@ -207,7 +210,7 @@ def export_database(session: Session, path: Path, only: Collection[CID] | None =
     store = session.store
     wanted = dict.fromkeys(
         entry.instruction
-        for entry in reversed(store.journal(limit=_ALL))
+        for entry in reversed(store.journal(limit=EVERY))
         if entry.receipt is not None and (only is None or entry.instruction in only)
     )
     written: set[CID] = set()
@@ -228,7 +231,7 @@ def export_database(session: Session, path: Path, only: Collection[CID] | None =
 
     def workflows() -> Iterator[tuple[Workflow, str]]:  # asked for when the receipts are written
         seen: set[CID] = set()
-        for record in store.runs(limit=_ALL):
+        for record in store.runs(limit=EVERY):
             if record.workflow is None or record.workflow in seen:
                 continue
             seen.add(record.workflow)

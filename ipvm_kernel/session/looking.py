@@ -10,6 +10,7 @@ from ipvm_kernel.errors import BadCID, HashNotAllowed, IpvmError, Malformed, Not
 from ipvm_kernel.ipld import CID, Ipld
 from ipvm_kernel.model import Instruction, Invocation, Receipt, Task, Workflow
 from ipvm_kernel.printable import printable
+from ipvm_kernel.store import EVERY
 
 if TYPE_CHECKING:
     from ipvm_kernel.store import Store
@@ -18,7 +19,6 @@ Kind = Literal["receipt", "instruction", "task", "invocation", "workflow", "file
 
 _SHORTEST: Final = 4
 _CANDIDATES: Final = 8
-_ALL: Final = 2**31 - 1  # lines of a journal
 
 
 class Found(msgspec.Struct):
@@ -127,7 +127,7 @@ def _answered_by(store: Store, cid: CID, receipt: Receipt) -> CID:
     try:
         return Invocation.from_block(store.get(receipt.ran), trusted=True).task.run.cid
     except NotFound:
-        for entry in store.journal(limit=_ALL):
+        for entry in store.journal(limit=EVERY):
             if entry.receipt == cid:
                 return entry.instruction
         raise

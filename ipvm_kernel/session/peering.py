@@ -20,8 +20,8 @@ from ipvm_kernel.ipld import CID, PEER, Ipld, decode, encode
 from ipvm_kernel.model import Workflow
 from ipvm_kernel.printable import printable, size
 from ipvm_kernel.session.admitting import doubts, task_of
-from ipvm_kernel.session.bringing import keep
-from ipvm_kernel.store import Entry
+from ipvm_kernel.session.bringing import keep, line_of
+from ipvm_kernel.store import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ipvm_kernel.session.session import Session
     from ipvm_kernel.trust import Policy
 
-_ALL: Final = 2**31 - 1  # lines of a journal
 _ROW_BYTES: Final = 512  # what a receipt takes in tables and indices besides itself, about
 _TOLD: Final = 10_000  # receipts that were published, remembered so that questions about them are answered
 _PEER_BYTES: Final = 256 * 2**20  # of receipts that one peer may leave here in one session
@@ -271,11 +270,8 @@ class Peering:
         new = keep(self._session.store, stored, rsc=rsc, trusted=self._policy.trusts(peer), engine=origin(peer))
         took = length if new else 0
         if not new and not self._vouched(peer, stored):
-            entry = Entry(
-                instruction=stored.instruction, func=printable(stored.receipt.func, limit=200), rsc=rsc, how="loaded",
-                receipt=stored.receipt.cid, engine=origin(peer),
-            )  # fmt: skip
-            self._session.store.note(entry)  # another who says so: to trust either is enough
+            # Another who says so: to trust either is enough.
+            self._session.store.note(line_of(stored, rsc=rsc, engine=origin(peer)))
             took = _ROW_BYTES
         self._kept[peer] += took
         self._kept_of_all += took
@@ -302,7 +298,7 @@ def admit(session: Session, policy: Policy, peer: str) -> int:
     """
     policy.trust(peer)
     store, count = session.store, 0
-    for entry in store.journal(limit=_ALL):
+    for entry in store.journal(limit=EVERY):
         if entry.how != "loaded" or entry.engine != origin(peer) or entry.receipt is None:
             continue
         receipt = next((f.receipt for f in store.receipts_of(entry.instruction) if f.cid == entry.receipt), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,13 +19,12 @@ from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session import asking, building, looking
-from ipvm_kernel.session.admitting import planned
+from ipvm_kernel.session import admitting, asking, building, looking
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
 from ipvm_kernel.session.sources import file_bytes, module_bytes
 from ipvm_kernel.session.tally import Tally
-from ipvm_kernel.store import Entry, Filing, MemoryStore, Store
+from ipvm_kernel.store import MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
@@ -157,8 +157,7 @@ class Session:
 
     def admit(self, task: Task, receipt: Receipt) -> None:
         """Put a receipt that was made elsewhere on file as one of our own (RULES 11). It is replayed from now on."""
-        entry = Entry(instruction=task.run.cid, func=task.run.func, rsc=task.run.rsc, how="loaded", receipt=receipt.cid)
-        self.store.file(Filing(task, receipt, None, entry))
+        admitting.admit(self.store, task, receipt, own=True, at=time.time())
 
     def file(self, path: str | os.PathLike[str]) -> File:
         """Return a link to a file's bytes, hashed now; of an address (`ipfs://`, `https:`, `file:`), fetched now.
@@ -255,7 +254,7 @@ class Session:
     def plan(self, what: Workflow | Handle | Iterable[Handle]) -> Plan:
         """Return what a run would do, and do nothing."""
         _, tasks, _ = self._workflow(what)
-        return planned(tasks, self.store, self.ops)
+        return admitting.planned(tasks, self.store, self.ops)
 
     def _workflow(
         self, what: Workflow | Handle | Iterable[Handle]

@@ -32,6 +32,10 @@ How = Literal["computed", "shared", "failed", "loaded"]
 """How a journal entry came to be: run here, taken from an equal task, run without an answer to keep, or brought here."""
 
 
+EVERY: Final = 2**31 - 1
+"""A limit that asks the journal for all of it: more lines than there can be."""
+
+
 class OnFile(msgspec.Struct, frozen=True):
     """The receipt on file for an instruction, and what is known of it besides.
 
