@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 
 
 class Member:
-    """A session among peers, and what happened to it."""
+    """A session among peers, and what happened to it.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        heartbeat: Seconds between two looks at the mesh.
+        options: More of what `Peering` takes.
+    """
+
+    def __init__(self, *, heartbeat: float = 0.2, **options: Any) -> None:
         self.session = Session(None)
         self.numbers: Module = self.session.module(NUMBERS, "numbers")
         self.policy = Policy()
@@ -34,7 +39,7 @@ class Member:
             self.policy,
             tell=lambda kind, fields: self.events.append((kind, fields)),
             seed=secrets.token_bytes(32),
-            heartbeat=0.2,
+            heartbeat=heartbeat,
             **options,
         )
 
@@ -88,9 +93,9 @@ def meet(*members: Member) -> None:
     time.sleep(0.45)  # a heartbeat or two: who is not in the mesh yet gets no message
 
 
-def eventually(holds: Any, within: float = 15.0) -> None:
-    """Wait until something holds."""
+def eventually(holds: Any, within: float = 15.0, told: object = "it did not come to hold") -> None:
+    """Wait until something holds; if it does not, fail with what is told."""
     deadline = time.monotonic() + within
     while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
+        assert time.monotonic() < deadline, told
         time.sleep(0.02)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,11 @@ import pytest
 
 from ipvm_kernel.homestar import capsules
 from ipvm_kernel.ipld import dagjson
-from ipvm_kernel.session import Session, admit_peer
-from ipvm_kernel.session.peering import Peering
-from ipvm_kernel.trust import Policy
+from ipvm_kernel.session import admit_peer
 from tests.daemons import Homestar, get
+from tests.exchange.members import Member, eventually
 from tests.guests import NUMBERS
-from tests.homestar.test_same_receipts import SOURCE
+from tests.homestar.modules import typed
 from tests.peers import needs
 
 if TYPE_CHECKING:
@@ -26,42 +24,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipvm_kernel.handles import Handle
-    from ipvm_kernel.session import Module
     from tests.daemons import Kubo
 
 pytestmark = pytest.mark.peer("homestar", "kubo", "zig", "wasm-tools", "libp2p")
 
 
-class Between:
+class Between(Member):
     """A session, a Homestar node, and the line between them."""
 
     def __init__(self, homestar: Homestar, kubo: Kubo) -> None:
-        self.homestar = homestar
-        self.session = Session(None)
-        self.module: Module = self.session.build(SOURCE, lang="zig", name="types")
-        kubo.add_block(self.session.store.read(self.module._cid))
         told = json.loads(get(homestar.port, "/node")[1])
+        self.homestar = homestar
         self.peer = str(told["static"]["peer_id"])
         address = next(one for one in told["dynamic"]["listeners"] if "127.0.0.1" in one)
-        self.policy = Policy()
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.peering = Peering(
-            self.session,
-            self.policy,
-            tell=lambda kind, fields: self.events.append((kind, fields)),
-            seed=secrets.token_bytes(32),
-            heartbeat=0.3,
-            call=[f"{address}/p2p/{self.peer}"],
-        )
+        super().__init__(heartbeat=0.3, call=[f"{address}/p2p/{self.peer}"])
+        self.module = typed(self.session, kubo)
         self.until(lambda: self.peering.network.mesh)
         time.sleep(1.5)  # Homestar grafts us into its mesh
 
-    def until(self, holds: Any, within: float = 15) -> None:
+    def until(self, holds: Any) -> None:
         """Wait until something holds."""
-        deadline = time.monotonic() + within
-        while not holds():
-            assert time.monotonic() < deadline, self.events
-            time.sleep(0.05)
+        eventually(holds, told=self.events)
 
     def theirs(self, handle: Handle) -> list[bool]:
         """Run a workflow on Homestar, and return which of its receipts were replayed.
@@ -85,10 +68,6 @@ class Between:
             )
             return int(database.execute(asked, wanted).fetchone()[0])
 
-    def heard(self, kind: str) -> list[dict[str, Any]]:
-        """Return the events of one kind."""
-        return [fields for name, fields in list(self.events) if name == kind]
-
 
 @pytest.fixture(scope="module")
 def between(kubo: Kubo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
@@ -99,8 +78,7 @@ def between(kubo: Kubo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
     with Homestar.start(needs("homestar"), folder, ipfs=kubo.port) as homestar:
         made = Between(homestar, kubo)
         yield made
-        made.peering.close()
-        made.session.close()
+        made.close()
 
 
 def test_what_homestar_computed_arrives_and_spares_the_computation_once_it_is_trusted(between: Between) -> None:
