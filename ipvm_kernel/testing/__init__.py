@@ -14,6 +14,7 @@ The built-in ones pass the same suites. This package alone needs pytest.
 import pytest
 
 pytest.register_assert_rewrite(
+    "ipvm_kernel.testing.contents",
     "ipvm_kernel.testing.executors",
     "ipvm_kernel.testing.journals",
     "ipvm_kernel.testing.lineage",
