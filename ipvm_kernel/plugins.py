@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import difflib
 import functools
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from ipvm_kernel.errors import NotFound
 from ipvm_kernel.printable import printable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Group = Literal["ops", "executors", "stores", "toolchains"]
 GROUPS: Final[tuple[Group, ...]] = ("ops", "executors", "stores", "toolchains")
@@ -31,6 +33,8 @@ class Plugin(msgspec.Struct, frozen=True):
 
 @functools.cache
 def _points(group: Group) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # here, for the sake of sessions that look for none
+
     return {point.name: point for point in entry_points(group=f"ipvm.{group}")}
 
 

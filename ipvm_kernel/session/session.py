@@ -19,7 +19,7 @@ from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session import admitting, asking, building, looking
+from ipvm_kernel.session import admitting, asking, looking
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
 from ipvm_kernel.session.sources import file_bytes, module_bytes
@@ -145,6 +145,8 @@ class Session:
 
     def build_task(self, source: str, *, lang: str, world: str | None = None, flags: Sequence[str] = ()) -> Handle:
         """Return the handle of a build, whose value is a link to the module. Nothing is built yet."""
+        from ipvm_kernel.session import building  # here, for the sake of sessions that build nothing
+
         return building.declare(self, source, lang, world, flags)
 
     def built(self, handle: Handle) -> CID:
@@ -153,6 +155,8 @@ class Session:
         Raises:
             BuildFailed, ToolchainMissing: As `build` does.
         """
+        from ipvm_kernel.session import building
+
         return building.built(handle, self)
 
     def admit(self, task: Task, receipt: Receipt) -> None:
