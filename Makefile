@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= build,demo,graphviz,node,png,prov,crate
+EXTRAS ?= build,cache,crate,demo,graphviz,ipfs,node,png,prov
 NOTEBOOKS ?= notebooks
 ARGS ?=
 

@@ -15,6 +15,8 @@
     │   └── HandleUsedAsValue    a promise where its value is needed
     ├── NotFound                 a name, block or receipt that is not here
     ├── Mismatch                 bytes that do not match their CID
+    ├── Forged                   a signed statement that its signer did not make, or that does not hold
+    ├── NotAllowed               what the one who asks may not do, or what may not leave this machine
     ├── StoreError               the store cannot do it
     │   ├── StoreBusy            another process holds it
     │   ├── StoreDamaged         what is on disk is not what was written
@@ -135,6 +137,14 @@ class NotFound(IpvmError, LookupError):
 
 class Mismatch(IpvmError):
     """Bytes that do not match the CID they came under. They were dropped."""
+
+
+class Forged(IpvmError):
+    """A signed statement that its signer did not make, or that does not hold: altered, expired, revoked. It was dropped."""
+
+
+class NotAllowed(IpvmError):
+    """What the one who asks was not allowed to do, or what may not leave this machine; the message says who may allow it."""
 
 
 class StoreError(IpvmError):
