@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ipvm_kernel.errors import StoreError, StoreFull, StoreReadOnly
 from ipvm_kernel.printable import size
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.base import Usage
 from ipvm_kernel.store.files import Files
+from ipvm_kernel.store.records import Usage
 from ipvm_kernel.store.writer import Batch, Writer
 
 if TYPE_CHECKING:

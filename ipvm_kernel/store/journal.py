@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ipvm_kernel.ipld import CID
-    from ipvm_kernel.store.base import Entry, RunRecord
     from ipvm_kernel.store.disk import Disk
     from ipvm_kernel.store.lineage import CellRecord, Edge
+    from ipvm_kernel.store.records import Entry, RunRecord
 
 
 class Journal:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.store.base import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged, not_here
+from ipvm_kernel.store.base import not_here
 from ipvm_kernel.store.lineage import EDGES, closure
+from ipvm_kernel.store.records import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from ipvm_kernel.store.base import Claim, Role
+    from ipvm_kernel.store.base import Claim
     from ipvm_kernel.store.lineage import CellRecord, Edge
+    from ipvm_kernel.store.records import Role
 
 
 class MemoryStore:

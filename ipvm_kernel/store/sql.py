@@ -6,8 +6,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.ipld.cid import unchecked
-from ipvm_kernel.store.base import Entry, OnFile, RunRecord
 from ipvm_kernel.store.lineage import KINDS, CellRecord, Edge
+from ipvm_kernel.store.records import Entry, OnFile, RunRecord
 from ipvm_kernel.store.schema import ABSENT, TRUSTED
 
 if TYPE_CHECKING:

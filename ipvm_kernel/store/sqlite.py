@@ -20,22 +20,11 @@ from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Receipt
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.base import (
-    RANK,
-    Claim,
-    Filing,
-    OnFile,
-    Received,
-    Role,
-    Usage,
-    choose,
-    found_as,
-    merged,
-    not_here,
-)
+from ipvm_kernel.store.base import Claim, not_here
 from ipvm_kernel.store.claims import Claims
 from ipvm_kernel.store.disk import FILE_BYTES, Disk
 from ipvm_kernel.store.journal import Journal
+from ipvm_kernel.store.records import RANK, Filing, OnFile, Received, Role, Usage, choose, found_as, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

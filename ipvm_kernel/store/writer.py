@@ -15,8 +15,9 @@ import msgspec
 
 from ipvm_kernel.errors import StoreError
 from ipvm_kernel.ipld import CID, Block
-from ipvm_kernel.store.base import RANK, Claim, Entry, OnFile, Role, RunRecord
+from ipvm_kernel.store.base import Claim
 from ipvm_kernel.store.lineage import CellRecord, Edge
+from ipvm_kernel.store.records import RANK, Entry, OnFile, Role, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
