@@ -1,42 +1,32 @@
-"""The policy: receipts of one's own, and of peers that the user trusts. Everything else is shown, and never used.
+"""The policy: whose word the user takes for what. Everything else is shown, and never used (RULES 11).
 
-It is one small file beside the store, written whole and renamed, so that several kernels may read it at any time.
+In order: what was made here needs nobody's word; peers and keys that the user listed, of keys perhaps several; and, if
+the user says so, the word of anybody for pure tasks, while some of what they say is run again. It is one small file
+beside the store, and is asked at each use: what is revoked, expired or in quarantine stops counting at once.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import threading
+import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from ipvm_kernel.errors import BadInput, Malformed, StoreReadOnly
+from ipvm_kernel.errors import BadInput, Malformed
 from ipvm_kernel.printable import printable
+from ipvm_kernel.trust.judging import Verdict, judged
+from ipvm_kernel.trust.keys import public_key
+from ipvm_kernel.trust.rules import Listed, Quarantined, RulesFile, Stamp, Trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_PEER: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,64}\Z")  # base58btc, as libp2p writes a peer's id
-_MOST: Final = 10_000
+    from ipvm_kernel.ipld import CID
+    from ipvm_kernel.trust.attestation import Attestation
 
-
-class Trusted(msgspec.Struct, frozen=True):
-    """A peer that is trusted.
-
-    Attributes:
-        since: Since when, in seconds since 1970. What it sent before counts too.
-    """
-
-    since: float
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    peers: dict[str, Trusted] = msgspec.field(default_factory=dict)
+_PEER_LETTERS: Final = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
+_NAME_CHARS: Final = 100
+_WHY_CHARS: Final = 500
 
 
 class Policy:
@@ -47,10 +37,14 @@ class Policy:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._own = _File()
-        self._lock = threading.Lock()
-        self._read: tuple[int, _File] | None = None
+        self._file = RulesFile(path)
+
+    @property
+    def stamp(self) -> Stamp:
+        """What differs whenever the policy does. What was judged under an equal one need not be judged again, but for time."""
+        return self._file.stamp
+
+    # --- Peers ---
 
     @property
     def peers(self) -> Mapping[str, Trusted]:
@@ -59,7 +53,7 @@ class Policy:
         Raises:
             Malformed: The file is not what was written: nobody is trusted until it is mended.
         """
-        return self._load().peers
+        return self._file.known().rules.peers
 
     def trusts(self, peer: str) -> bool:
         """Return True if the receipts that a peer signed or gave may be used."""
@@ -69,59 +63,203 @@ class Policy:
         """Trust a peer, and return True if it was not trusted before.
 
         Raises:
-            BadInput: This is no peer's id.
+            BadInput: This is no peer's id, or there are too many.
             StoreReadOnly: The file cannot be written.
         """
-        if not _PEER.match(peer):
+        if not 40 <= len(peer) <= 64 or not _PEER_LETTERS.issuperset(peer):  # base58btc, as libp2p writes a peer's id
             raise BadInput(
                 f"expected the id of a peer, such as 12D3KooW…, found {printable(peer, limit=80)!r}. %ipvm peer lists those "
                 "that are connected"
             )
-        with self._lock:
-            made = self._load()
-            if peer in made.peers:
+        with self._file.changing() as change:
+            if peer in change.rules.peers:
                 return False
-            if len(made.peers) >= _MOST:
-                raise BadInput(f"{_MOST:,} peers are trusted already: take some away with --remove")
-            self._save({**made.peers, peer: Trusted(time.time())})
-            return True
+            change.put(peers={**change.rules.peers, peer: Trusted(time.time())})
+        return True
 
     def distrust(self, peer: str) -> bool:
         """Trust a peer no longer, and return True if it was trusted. What it gave before stays as it is."""
-        with self._lock:
-            rest = dict(self._load().peers)
+        with self._file.changing() as change:
+            rest = dict(change.rules.peers)
             if rest.pop(peer, None) is None:
                 return False
-            self._save(rest)
-            return True
+            change.put(peers=rest)
+        return True
 
-    def _load(self) -> _File:
-        if self._path is None:
-            return self._own
-        try:
-            stamp = self._path.stat().st_mtime_ns
-            if self._read is None or self._read[0] != stamp:
-                found: Any = json.loads(self._path.read_bytes())
-                self._read = (stamp, msgspec.convert(found, _File))
-        except FileNotFoundError:
-            return _File()
-        except (OSError, ValueError) as error:
-            raise Malformed(
-                f"{self._path} cannot be read: {printable(str(error), limit=200)}. It says who is trusted: mend or remove it"
-            ) from None
-        return self._read[1]
+    # --- Keys ---
 
-    def _save(self, peers: dict[str, Trusted]) -> None:
-        if self._path is None:
-            self._own = _File(peers)
-            return
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        try:
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(json.dumps(msgspec.to_builtins(_File(peers)), indent=1).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError as error:
-            raise StoreReadOnly(f"{self._path} cannot be written: {error.strerror}") from None
-        self._read = None
+    @property
+    def keys(self) -> Mapping[str, Listed]:
+        """The keys whose word the user takes, by DID."""
+        return self._file.known().rules.keys
+
+    def trust_key(self, did: str, module: CID | None = None, name: str = "") -> bool:
+        """Take the word of a key, and return True if it was not taken for this before.
+
+        Args:
+            did: The key.
+            module: Only for receipts of this module, beside those for which its word is taken already; None for all.
+            name: What the user calls its holder; "" leaves what is there.
+
+        Raises:
+            BadInput: This is no key's DID, or there are too many.
+            StoreReadOnly: The file cannot be written.
+        """
+        public_key(did)
+        name = printable(name, limit=_NAME_CHARS)
+        with self._file.changing() as change:
+            keys = change.rules.keys
+            old = keys.get(did)
+            wanted = () if module is None else (str(module),)
+            if old is None:
+                new = Listed(time.time(), wanted, name)
+            else:
+                merged = tuple(dict.fromkeys(old.modules + wanted)) if wanted and old.modules else ()
+                new = Listed(old.since, merged, name or old.name)
+            change.put(keys={**keys, did: new})
+        return old is None or old.modules != new.modules
+
+    def distrust_key(self, did: str) -> bool:
+        """Take the word of a key no longer, not even for what it signed before, and return True if it was taken."""
+        with self._file.changing() as change:
+            rest = dict(change.rules.keys)
+            if rest.pop(did, None) is None:
+                return False
+            change.put(keys=rest)
+        return True
+
+    @property
+    def quorum(self) -> int:
+        """How many listed keys must say the same of a receipt before it is used."""
+        return self._file.known().rules.quorum
+
+    def set_quorum(self, k: int) -> None:
+        """Set how many listed keys must say the same of a receipt.
+
+        Raises:
+            BadInput: Not a number from 1 to 1,000.
+        """
+        if type(k) is not int or not 1 <= k <= 1000:
+            raise BadInput(f"Expected a quorum of 1 to 1,000 keys, found {k!r}.")
+        with self._file.changing() as change:
+            change.put(quorum=k)
+
+    # --- Anybody ---
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether receipts of pure tasks are used on anybody's signed word, while some are run again."""
+        return self._file.known().rules.optimistic
+
+    @property
+    def sample(self) -> float:
+        """The share of such receipts that is run again."""
+        return self._file.known().rules.sample
+
+    @property
+    def secret(self) -> bytes:
+        """What decides which receipts are run again, so that whoever sends them cannot know. Made when it is first needed."""
+        found = self._file.known().secret
+        if not found:
+            with self._file.changing() as change:
+                found = bytes.fromhex(change.rules.secret) or secrets.token_bytes(32)
+                change.put(secret=found.hex())
+        return found
+
+    def set_optimistic(self, on: bool, sample: float | None = None) -> None:
+        """Use receipts of pure tasks on anybody's signed word, and run some of them again; or stop that.
+
+        Args:
+            on: Whether.
+            sample: The share that is run again, above 0 and at most 1; None leaves what is there (0.05 at first).
+
+        Raises:
+            BadInput: Another share.
+        """
+        if sample is not None and not 0 < sample <= 1:
+            raise BadInput(f"Expected a share above 0 and at most 1 to run again, found {sample!r}.")
+        with self._file.changing() as change:
+            change.put(optimistic=bool(on), sample=change.rules.sample if sample is None else float(sample))
+
+    # --- What counts no longer ---
+
+    @property
+    def quarantined(self) -> Mapping[str, Quarantined]:
+        """The keys whose word is not taken, by DID, and why."""
+        return self._file.known().rules.quarantine
+
+    def quarantine(self, did: str, why: str) -> bool:
+        """Take no word of a key, listed or not, until it is released, and return True if it was taken until now.
+
+        Raises:
+            BadInput: This is no key's DID, or there are too many.
+        """
+        public_key(did)
+        with self._file.changing() as change:
+            if did in change.rules.quarantine:
+                return False
+            entry = Quarantined(time.time(), printable(why, limit=_WHY_CHARS))
+            change.put(quarantine={**change.rules.quarantine, did: entry})
+        return True
+
+    def release(self, did: str) -> bool:
+        """Let a key out of quarantine, and return True if it was in it."""
+        with self._file.changing() as change:
+            rest = dict(change.rules.quarantine)
+            if rest.pop(did, None) is None:
+                return False
+            change.put(quarantine=rest)
+        return True
+
+    @property
+    def revoked(self) -> frozenset[CID]:
+        """The attestations and delegations that hold no longer."""
+        return self._file.known().revoked
+
+    def revoke(self, cid: CID) -> bool:
+        """Let an attestation or a delegation hold no longer, and return True if it held until now. There is no way back."""
+        with self._file.changing() as change:
+            if str(cid) in change.rules.revoked:
+                return False
+            change.put(revoked=(*change.rules.revoked, str(cid)))
+        return True
+
+    # --- Judging ---
+
+    def judge(
+        self,
+        receipt: CID,
+        statements: Sequence[Attestation],
+        *,
+        module: CID | None,
+        pure: bool,
+        secret: bytes,
+        now: float,
+        instruction: CID | None = None,
+    ) -> Verdict:
+        """Return whether a receipt that was not made here may be used, on the word of who signed it.
+
+        Args:
+            receipt: The receipt.
+            statements: What came with it, as `attestation.read` returned it; about other receipts too.
+            module: The module that ran; None if that is not known, so that only keys listed for all modules count.
+            pure: Whether the same task gives the same answer anywhere, so that it can be run again and compared.
+            secret: Decides which receipts are run again (`Policy.secret`); at least 16 bytes.
+            now: The time, in seconds since 1970.
+            instruction: What the receipt is on file as the answer of, if known: a statement about another does not count.
+
+        Raises:
+            Malformed: The policy cannot be read.
+        """
+        if len(secret) < 16:
+            raise Malformed(f"Expected a secret of at least 16 bytes, found {len(secret)}.")
+        return judged(
+            self._file.known(),
+            receipt,
+            statements,
+            module=module,
+            pure=pure,
+            secret=secret,
+            now=now,
+            instruction=instruction,
+        )
