@@ -1,4 +1,4 @@
-"""DAG-PB: the nodes that IPFS builds files and folders from, read strictly.
+"""DAG-PB: the nodes that IPFS builds files and folders from, written in one way and read strictly.
 
 It follows https://ipld.io/specs/codecs/dag-pb/spec/, which asks more than protobuf does: fields in order, once, and no
 others.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipvm_kernel.errors import BadCID, Malformed
-from ipvm_kernel.ipld.bases import varint
+from ipvm_kernel.ipld.bases import to_varint, varint
 from ipvm_kernel.ipld.cid import CID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class Link(NamedTuple):
@@ -28,6 +28,21 @@ class Link(NamedTuple):
     cid: CID
     name: str
     stored: int | None
+
+
+def node(links: Iterable[bytes], data: bytes) -> bytes:
+    """Return a dag-pb node of links, each made by `to_link`, and the data that comes after them."""
+    return b"".join([b"\x12" + sized(link) for link in links]) + b"\x0a" + sized(data)
+
+
+def to_link(cid: CID, name: bytes, stored: int) -> bytes:
+    """Return a PBLink: the hash (1), the name (2) and the size of all that is below (3)."""
+    return b"\x0a" + sized(cid.bytes) + b"\x12" + sized(name) + b"\x18" + to_varint(stored)
+
+
+def sized(data: bytes) -> bytes:
+    """Return bytes after their own number."""
+    return to_varint(len(data)) + data
 
 
 def parse(data: bytes) -> tuple[list[Link], bytes | None]:

@@ -2,8 +2,7 @@
 
 A file of one chunk is that chunk. A larger one is a balanced tree over its chunks: raw leaves of 256 KiB, nodes of at
 most 174 links, as `ipfs add --cid-version=1 --raw-leaves` makes it. It follows https://ipld.io/specs/codecs/dag-pb/spec/
-and https://specs.ipfs.tech/unixfs/. Folders are not made here, and read
-only to find one of their entries.
+and https://specs.ipfs.tech/unixfs/. Folders are made in `folders`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from ipvm_kernel.errors import LimitExceeded, Malformed, Unencodable
 from ipvm_kernel.ipld.bases import to_varint
 from ipvm_kernel.ipld.cid import CID
-from ipvm_kernel.ipld.dagpb import fields, parse, whole, whole_number
+from ipvm_kernel.ipld.dagpb import Link, fields, node, parse, to_link, whole, whole_number
 from ipvm_kernel.ipld.limits import PEER, Limits
 
 if TYPE_CHECKING:
@@ -172,8 +171,7 @@ class _Tree:
         # UnixFS Data: type (1), file size (3) and the size of each child's content (4).
         sizes = b"".join(b"\x20" + to_varint(branch.content) for branch in row)
         about = b"\x08\x02\x18" + to_varint(content) + sizes
-        links = b"".join(b"\x12" + _sized(_link(branch)) for branch in row)
-        data = links + b"\x0a" + _sized(about)
+        data = node([to_link(branch.cid, b"", branch.stored) for branch in row], about)
         cid = CID.of(data, "dag-pb", "sha2-256")
         self._made.append((cid, data))
         self._add(level + 1, _Branch(cid, content, len(data) + sum(branch.stored for branch in row)))
@@ -191,15 +189,6 @@ class _Tree:
         """Return the nodes made since it was last called."""
         made, self._made = self._made, []
         return made
-
-
-def _sized(data: bytes) -> bytes:
-    return to_varint(len(data)) + data
-
-
-def _link(branch: _Branch) -> bytes:
-    """Return a PBLink: the hash (1), an empty name (2) and the size of what is below (3)."""
-    return b"\x0a" + _sized(branch.cid.bytes) + b"\x12\x00\x18" + to_varint(branch.stored)
 
 
 # --- Reading ---
@@ -250,19 +239,39 @@ def entry(cid: CID, data: bytes, name: str) -> CID | None:
         name: The name of the entry.
 
     Raises:
-        Malformed: It is no folder, a large one that is spread over several blocks, or has the name twice.
+        Malformed: It is no folder, a large one that is spread over several blocks, or has a name twice.
+    """
+    links = folder_links(cid, data)
+    if links is None:
+        raise Malformed(f"Expected a folder, found a file: {cid}.")
+    return next((link.cid for link in links if link.name == name), None)
+
+
+def folder_links(cid: CID, data: bytes) -> list[Link] | None:
+    """Return the entries of a folder, in its own order, or None for a file.
+
+    Args:
+        cid: The folder or file.
+        data: Its block, checked.
+
+    Raises:
+        Malformed: It is neither, or a large folder that is spread over several blocks, or has a name twice.
     """
     kind = _RAW if cid.codec == "raw" else -1
+    links: list[Link] = []
     if cid.codec == "dag-pb":
         links, about = parse(data)
         kind = -1 if about is None else _about(about)[0]
-        if kind == _FOLDER:
-            found = [link.cid for link in links if link.name == name]
-            if len(found) > 1:
-                raise Malformed(f"Expected each name once in a folder, found {name[:100]!r} again: {cid}.")
-            return found[0] if found else None
-    what = {_RAW: "a file", _FILE: "a file"}.get(kind) or _KINDS.get(kind, cid.codec)
-    raise Malformed(f"Expected a folder, found {what}: {cid}.")
+    if kind in {_RAW, _FILE}:
+        return None
+    if kind != _FOLDER:
+        raise Malformed(f"Expected a folder or a file, found {_KINDS.get(kind, cid.codec)}: {cid}.")
+    names: set[str] = set()
+    for link in links:
+        if link.name in names:
+            raise Malformed(f"Expected each name once in a folder, found {link.name[:100]!r} again: {cid}.")
+        names.add(link.name)
+    return links
 
 
 def _part_of_file(cid: CID, data: bytes) -> tuple[bytes, list[tuple[CID, int]]]:
