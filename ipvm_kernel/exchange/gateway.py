@@ -1,20 +1,22 @@
-"""Trustless gateways: blocks by CID over HTTP, to be checked by whoever asks.
+"""Trustless gateways: blocks and archives by CID over HTTP, to be checked by whoever asks.
 
 Source: https://specs.ipfs.tech/http-gateways/trustless-gateway/.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ipvm_kernel.exchange.http import Server
 from ipvm_kernel.ipld.limits import PEER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ipvm_kernel.exchange.http import Deadline
     from ipvm_kernel.ipld import CID
+
+_ARCHIVE: Final = 1 << 40  # bytes of an archive; whoever reads it has closer bounds
 
 
 class Gateway:
@@ -44,6 +46,27 @@ class Gateway:
             progress=progress,
         )
         return answer.body
+
+    def export_car(
+        self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None
+    ) -> Iterator[bytes]:
+        """Yield the archive (CARv1) of everything that a CID reaches: in depth first, each block once, if it can.
+
+        Nothing is checked here, not even that it is complete (specification, "CAR Response": it may be cut short).
+
+        Raises:
+            Unreachable, Refused, LimitExceeded, Over: As `Server.stream` does.
+        """
+        return self._server.stream(
+            "GET",
+            f"/ipfs/{cid}?format=car&dag-scope=all",
+            deadline,
+            max_bytes=_ARCHIVE,
+            headers={"Accept": "application/vnd.ipld.car; version=1; order=dfs; dups=n"},
+            progress=progress,
+        )
+
+    car = export_car
 
     def close(self) -> None:
         """Close its connections."""

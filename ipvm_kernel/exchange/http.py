@@ -1,14 +1,17 @@
 """HTTP as it is safe to speak with strangers: bounded in bytes and time, tried again where that helps, nothing decoded.
 
 The one door to urllib3, which is loaded when something has to be fetched. Answers are read piece by piece; no cookies are
-kept, no credentials are sent, no redirect is followed, no compression is undone.
+kept, no credentials are sent, no redirect is followed, no compression is undone. `Server.ask` is for answers that are read
+whole and may be asked for again; `Server.stream` is for archives, which pass through piece by piece, both ways.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -18,16 +21,19 @@ from ipvm_kernel.errors import IpvmError, LimitExceeded
 from ipvm_kernel.printable import printable, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 TRIES: Final = 4
 """How often a request is made at most."""
+
+T = TypeVar("T")
 
 _CONNECT: Final = 5.0
 _READ: Final = 20.0  # without a byte
 _PIECE: Final = 65_536
 _SAID: Final = 300  # characters of what a server says about a failure
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_GATHERED: Final = 262_144  # bytes of a body that are sent together
 
 
 class Unreachable(IpvmError):
@@ -53,14 +59,19 @@ class Over(IpvmError):
 class Deadline:
     """The time that one fetch has in all, however many requests it makes.
 
+    Args:
+        allowed: Seconds.
+        within: The deadline of something larger, which this one is a part of.
+
     Attributes:
         over: True once nobody waits any more.
     """
 
-    def __init__(self, allowed: float) -> None:
+    def __init__(self, allowed: float, within: Deadline | None = None) -> None:
         self.allowed = allowed
         self.over = False
         self._end = time.monotonic() + allowed
+        self._within = within
 
     def left(self) -> float:
         """Return the seconds that are left.
@@ -71,7 +82,11 @@ class Deadline:
         rest = self._end - time.monotonic()
         if self.over or rest <= 0:
             raise Over(f"not done in {seconds(self.allowed)}")
-        return rest
+        return rest if self._within is None else min(rest, self._within.left())
+
+    def again(self) -> None:
+        """Begin anew with the time allowed, since something has come; what it is a part of goes on."""
+        self._end = time.monotonic() + self.allowed
 
 
 class Answer:
@@ -89,9 +104,11 @@ class _Request(NamedTuple):
     deadline: Deadline
     max_bytes: int
     headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes | Iterator[bytes] | None
     progress: Callable[[int], None] | None
-    redirects: bool
+    redirects: bool = False
+    settled: Callable[[str], bool] | None = None
+    silence: float = _READ
 
 
 class Server:
@@ -125,6 +142,7 @@ class Server:
         tries: int = TRIES,
         progress: Callable[[int], None] | None = None,
         redirects: bool = False,
+        settled: Callable[[str], bool] | None = None,
     ) -> Answer:
         """Make a request and return the answer; failures that may pass are tried again, with pauses that grow.
 
@@ -138,6 +156,7 @@ class Server:
             tries: How often at most.
             progress: Told how many bytes are there.
             redirects: A redirect is an answer too, which the caller looks at; else it is a refusal.
+            settled: Says of what a server says about a failure that it will not pass; it is a refusal then.
 
         Raises:
             Unreachable: It did not answer, each time.
@@ -145,14 +164,69 @@ class Server:
             LimitExceeded: The body is longer than `max_bytes`; the rest was not read.
             Over: The time is over.
         """
-        request = _Request(method, path, deadline, max_bytes, headers or {}, body, progress, redirects)
-        pause = self._pause
-        for attempt in range(1, tries + 1):
+        request = _Request(method, path, deadline, max_bytes, headers or {}, body, progress, redirects, settled)
+        return self._tried(request, tries, lambda: self._once(request))
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        max_bytes: int,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+        tries: int = TRIES,
+        progress: Callable[[int], None] | None = None,
+        silence: float = _READ,
+        settled: Callable[[str], bool] | None = None,
+    ) -> Iterator[bytes]:
+        """Make a request and yield the body of the answer as it comes. Nothing is sent before the first is asked for.
+
+        A request may be made again until an answer has begun, and never after that; nor is one whose body is an iterable,
+        which is sent in pieces as they are made. Whoever stops in the middle closes the iterator, or lets it go, and the
+        connection is closed.
+
+        Args:
+            method: `GET` or `POST`.
+            path: The path and query.
+            deadline: When all of it must be done.
+            max_bytes: How long the body of the answer may be.
+            headers: More of them.
+            body: What to send: bytes, or pieces as they are made.
+            tries: How often at most.
+            progress: Told how many bytes of the answer are there.
+            silence: Seconds that it may take until the next byte.
+            settled: As for `ask`.
+
+        Raises:
+            As `ask` does; `Unreachable` also where the answer breaks off in the middle.
+        """
+        sent: bytes | Iterator[bytes] | None = body if body is None or isinstance(body, bytes) else iter(body)
+        if sent is not None and not isinstance(sent, bytes):
+            tries = 1
+        request = _Request(
+            method, path, deadline, max_bytes, headers or {}, sent, progress, settled=settled, silence=silence
+        )
+        response = self._tried(request, tries, lambda: self._begun(request))
+        done = False
+        try:
+            yield from self._pieces(response, request)
+            done = True
+        except (HTTPError, OSError) as error:
+            raise Unreachable(f"{self.name} broke off: {_brief(error)}") from error
+        finally:
+            _end(response, done=done)
+
+    def _tried(self, request: _Request, tries: int, attempt: Callable[[], T]) -> T:
+        """Return what an attempt gives; failures that may pass are tried again."""
+        deadline, pause = request.deadline, self._pause
+        for number in range(1, tries + 1):
             try:
-                return self._once(request)
+                return attempt()
             except Unreachable as error:
                 absent = isinstance(error.__cause__, NewConnectionError)
-                if attempt == tries or absent:  # where nobody listens, nobody will in half a second
+                if number == tries or absent:  # where nobody listens, nobody will in half a second
                     raise
             self._wait(min(pause * (1 + random.random()), deadline.left()), deadline)  # noqa: S311 - to spread, not to hide
             pause *= 2
@@ -166,70 +240,140 @@ class Server:
             time.sleep(min(rest, 0.05))
 
     def _once(self, request: _Request) -> Answer:
-        left = request.deadline.left()
-        try:
-            response = self._pool.urlopen(
-                request.method,
-                self._before + request.path,
-                body=request.body,
-                headers={"Accept-Encoding": "identity", "User-Agent": "ipvm", **request.headers},
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(connect=min(_CONNECT, left), read=min(_READ, left)),
-                preload_content=False,
-                decode_content=False,
-            )
-        except (HTTPError, OSError) as error:
-            raise Unreachable(f"{self.name} does not answer: {_brief(error)}") from error
+        response = self._begun(request)
         done = False
         try:
-            data = self._body(response, request)
+            data = b"".join(self._pieces(response, request))
             done = True
         except (HTTPError, OSError) as error:
             raise Unreachable(f"{self.name} broke off: {_brief(error)}") from error
         finally:
-            if done:
-                response.release_conn()
-            else:
-                response.close()
-        if response.status in _AGAIN:
-            said = printable(data[:_SAID].decode("utf-8", "replace").strip(), limit=_SAID)
-            raise Unreachable(f"{self.name} answered {response.status} ({said})")
-        if response.status >= 400:
-            said = printable(data[:_SAID].decode("utf-8", "replace").strip(), limit=_SAID)
-            raise Refused(f"{self.name} answered {response.status} ({said})", response.status)
-        if response.status >= 300 and not request.redirects:
-            raise Refused(f"{self.name} sends elsewhere ({response.status}), and is not followed", response.status)
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise Refused(f"{self.name} sent an encoding that was not asked for", response.status)
+            _end(response, done=done)
         return Answer(response.status, response.headers, data)
 
-    def _body(self, response: urllib3.BaseHTTPResponse, request: _Request) -> bytes:
+    def _begun(self, request: _Request) -> urllib3.BaseHTTPResponse:
+        """Make a request once, and return the answer, none of its body read, if it is not a refusal."""
+        left = request.deadline.left()
+        body = request.body
+        whole = body is None or isinstance(body, bytes)
+        sent = None if isinstance(body, bytes) or body is None else _Sent(body, request)
+        try:
+            response = self._pool.urlopen(
+                request.method,
+                self._before + request.path,
+                body=body if sent is None else sent,
+                headers={"Accept-Encoding": "identity", "User-Agent": "ipvm", **request.headers},
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                # What is sent in pieces may have to wait for a disk, and waits as long as it takes to connect.
+                timeout=urllib3.Timeout(
+                    connect=min(_CONNECT if whole else _READ, left), read=min(request.silence, left)
+                ),
+                preload_content=False,
+                decode_content=False,
+            )
+        except (HTTPError, OSError) as error:
+            if sent is not None and sent.failed is not None:
+                raise sent.failed from None  # what makes the body broke, and not the server
+            raise Unreachable(f"{self.name} does not answer: {_brief(error)}") from error
+        if response.status >= 300 and not (response.status < 400 and request.redirects):
+            raise self._refusal(response, request)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            response.close()
+            raise Refused(f"{self.name} sent an encoding that was not asked for", response.status)
+        return response
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse, request: _Request) -> Unreachable | Refused:
+        """Return what a server says instead of giving what it was asked for."""
+        data = b""
+        done = False
+        try:
+            while len(data) < _SAID * 4 and (piece := response.read1(_PIECE)):
+                request.deadline.left()
+                data += piece
+            done = not piece
+        except (HTTPError, OSError) as error:
+            return Unreachable(f"{self.name} broke off: {_brief(error)}")
+        finally:
+            _end(response, done=done)
+        if response.status < 400:
+            return Refused(f"{self.name} sends elsewhere ({response.status}), and is not followed", response.status)
+        text = _told(data)
+        said = f"{self.name} answered {response.status} ({printable(text, limit=_SAID)})"
+        if response.status in _AGAIN and not (request.settled is not None and request.settled(text)):
+            return Unreachable(said)
+        return Refused(said, response.status)
+
+    def _pieces(self, response: urllib3.BaseHTTPResponse, request: _Request) -> Iterator[bytes]:
+        """Yield the body of an answer as it comes, bounded in bytes and time."""
         claimed = response.headers.get("Content-Length", "")
-        failed = response.status >= 400
-        max_bytes = _SAID * 4 if failed else request.max_bytes
-        if claimed.isdigit() and int(claimed) > max_bytes and not failed:
-            raise LimitExceeded(f"{self.name}: expected at most {size(max_bytes)}, found {size(int(claimed))}")
-        parts, count = [], 0
+        if claimed.isdigit() and int(claimed) > request.max_bytes:
+            raise LimitExceeded(f"{self.name}: expected at most {size(request.max_bytes)}, found {size(int(claimed))}")
+        count = 0
         while piece := response.read1(_PIECE):
             request.deadline.left()
             count += len(piece)
-            if count > max_bytes:
-                if failed:
-                    break
-                raise LimitExceeded(f"{self.name}: expected at most {size(max_bytes)}, found more")
-            parts.append(piece)
+            if count > request.max_bytes:
+                raise LimitExceeded(f"{self.name}: expected at most {size(request.max_bytes)}, found more")
             if request.progress is not None:
                 request.progress(count)
-        data = b"".join(parts)
-        if claimed.isdigit() and len(data) < int(claimed) and not failed:
-            raise ProtocolError(f"{int(claimed) - len(data)} bytes are missing")
-        return data
+            yield piece
+        if claimed.isdigit() and count < int(claimed):
+            raise ProtocolError(f"{int(claimed) - count} bytes are missing")
 
     def close(self) -> None:
         """Close its connections."""
         self._pool.close()
+
+
+class _Sent:
+    """The body of a request that is made while it is sent: small pieces together, with an eye on the time.
+
+    Attributes:
+        failed: What went wrong where the body is made, or None. urllib3 would take an `OSError` there for the server's.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], request: _Request) -> None:
+        self.failed: BaseException | None = None
+        self._pieces = pieces
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting: list[bytes] = []
+        count = 0
+        try:
+            for piece in self._pieces:
+                self._request.deadline.left()
+                waiting.append(piece)
+                count += len(piece)
+                if count >= _GATHERED:
+                    yield b"".join(waiting)
+                    waiting.clear()
+                    count = 0
+        except Exception as error:
+            self.failed = error
+            raise
+        if waiting:
+            yield b"".join(waiting)
+
+
+def _told(data: bytes) -> str:
+    """Return what a server says about a failure: the message in an object of JSON, as Kubo sends one, or all of it."""
+    text = data.decode("utf-8", "replace").strip()
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        if type(found) is dict and type(found.get("Message")) is str:
+            return str(found["Message"])
+    return text
+
+
+def _end(response: urllib3.BaseHTTPResponse, *, done: bool) -> None:
+    """Give a connection back if all of the answer was read, else close it."""
+    if done:
+        response.release_conn()
+    else:
+        response.close()
 
 
 def _brief(error: BaseException) -> str:

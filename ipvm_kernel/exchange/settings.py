@@ -41,16 +41,18 @@ class Settings(msgspec.Struct, frozen=True):
 def from_environment(variables: Mapping[str, str] | None = None) -> Settings:
     """Return what the environment says.
 
-    `IPVM_KUBO_API` is the address of Kubo's RPC, or `off`; without it the one in `$IPFS_PATH/api` (`~/.ipfs/api`), which a
-    running Kubo writes, else 127.0.0.1:5001. `IPVM_GATEWAY` is a trustless gateway; there is none without it.
+    `IPVM_KUBO_API` is the address of Kubo's RPC, or `off`; without it `IPFS_API`, which other programs know too; without
+    that the one in `$IPFS_PATH/api` (`~/.ipfs/api`), which a running Kubo writes, else 127.0.0.1:5001. The first two are a
+    URL or a multiaddr (`/ip4/127.0.0.1/tcp/5001`). `IPVM_GATEWAY` is a trustless gateway; there is none without it.
     `IPVM_FETCH_SECONDS` and `IPVM_FETCH_BYTES` bound one fetch.
 
     Raises:
         BadInput: One of them is not what it should be.
     """
     found = os.environ if variables is None else variables
+    named = next((name for name in ("IPVM_KUBO_API", "IPFS_API") if found.get(name, "").strip()), "")
     return Settings(
-        kubo=_address("IPVM_KUBO_API", found.get("IPVM_KUBO_API") or _running_kubo(found)),
+        kubo=_address(named, _from_multiaddr(found[named]) or found[named]) if named else _running_kubo(found),
         gateway=_address("IPVM_GATEWAY", found.get("IPVM_GATEWAY", "")),
         seconds=_number("IPVM_FETCH_SECONDS", found, Settings().seconds),
         max_bytes=int(_number("IPVM_FETCH_BYTES", found, Settings().max_bytes)),
@@ -65,11 +67,20 @@ def _running_kubo(found: Mapping[str, str]) -> str:
             text = file.read(200).strip()
     except (OSError, UnicodeDecodeError):
         return KUBO
-    match = re.fullmatch(r"/(ip4|ip6|dns|dns4|dns6)/([0-9a-zA-Z.:-]+)/tcp/(\d{1,5})(?:/http)?", text)
+    return _from_multiaddr(text) or KUBO
+
+
+def _from_multiaddr(text: str) -> str:
+    """Return the URL that a multiaddr means, or "" if it is none of HTTP.
+
+    >>> _from_multiaddr("/ip4/127.0.0.1/tcp/5001"), _from_multiaddr("/dns/kubo.example/tcp/443/https")
+    ('http://127.0.0.1:5001', 'https://kubo.example:443')
+    """
+    match = re.fullmatch(r"/(ip4|ip6|dns|dns4|dns6)/([0-9a-zA-Z.:-]+)/tcp/(\d{1,5})(?:/(https?))?/?", text.strip())
     if match is None:
-        return KUBO
+        return ""
     host = f"[{match[2]}]" if match[1] == "ip6" else match[2]
-    return f"http://{host}:{match[3]}"
+    return f"{match[4] or 'http'}://{host}:{match[3]}"
 
 
 def _address(name: str, text: str) -> str:
