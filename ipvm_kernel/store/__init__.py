@@ -3,7 +3,7 @@
 from ipvm_kernel.store.base import Claim, Store
 from ipvm_kernel.store.lineage import CellRecord, Edge, edges_of
 from ipvm_kernel.store.memory import MemoryStore
-from ipvm_kernel.store.records import EVERY, Entry, Filing, OnFile, Received, Role, RunRecord, Usage
+from ipvm_kernel.store.records import EVERY, Entry, Filing, OnFile, Parcel, Received, Role, RunRecord, Usage
 
 __all__ = [
     "EVERY",
@@ -14,6 +14,7 @@ __all__ = [
     "Filing",
     "MemoryStore",
     "OnFile",
+    "Parcel",
     "Received",
     "Role",
     "RunRecord",

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from ipvm_kernel.errors import NotFound
+from ipvm_kernel.errors import BadInput, NotFound
 from ipvm_kernel.store.lineage import EDGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from ipvm_kernel.ipld import CID, Block, FileBytes
     from ipvm_kernel.store.lineage import CellRecord, Edge
-    from ipvm_kernel.store.records import Entry, Filing, OnFile, Received, Role, RunRecord, Usage
+    from ipvm_kernel.store.records import Entry, Filing, OnFile, Parcel, Received, Role, RunRecord, Usage
 
 
 class Claim(Protocol):
@@ -60,6 +60,25 @@ class Store(Protocol):
 
     def file(self, filing: Filing | Received) -> None:
         """Put a receipt on file."""
+
+    def bring(self, parcel: Parcel) -> None:
+        """Take in a parcel: all of it, durable when this returns, or nothing.
+
+        Whatever is raised while its parts are walked is raised here, and nothing of it was kept.
+
+        Raises:
+            BadInput, Mismatch: A part is not what its CID says.
+            StoreFull, StoreBusy, StoreReadOnly: It cannot be kept.
+        """
+
+    def attest(self, receipt: CID, attestation: Block) -> None:
+        """Keep a signed statement about a receipt, which need not be here."""
+
+    def attestations(self, receipts: Iterable[CID]) -> dict[CID, list[Block]]:
+        """Return the statements about each receipt that has any, in the order in which they came.
+
+        Those about a receipt that was forgotten are forgotten with it.
+        """
 
     def note(self, entry: Entry) -> None:
         """Add a line to the journal for a task that has no receipt on file."""
@@ -155,6 +174,34 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Make everything durable and let go of the files."""
+
+
+def check_block(cid: CID) -> None:
+    """Refuse a block that is a part of a file or folder: files are kept whole.
+
+    Raises:
+        BadInput: It is.
+    """
+    if cid.codec == "dag-pb":
+        raise BadInput(f"expected a block with a value, found {cid}, a part of a file: bring the file, whole")
+
+
+def check_file(cid: CID, kept: CID, content: Callable[[], bytes]) -> None:
+    """Refuse content that came under a CID which cannot be its own.
+
+    Args:
+        cid: The CID that it came under.
+        kept: The CID that our own cut of it has.
+        content: Gives the bytes, if they are needed.
+
+    Raises:
+        BadInput: `cid` is not that of a file.
+        Mismatch: It is that of other bytes. One of dag-pb says nothing about bytes; whoever read them has checked it.
+    """
+    if cid.codec == "raw" and cid != kept:
+        cid.check(content())
+    elif cid.codec not in {"raw", "dag-pb"}:
+        raise BadInput(f"expected the CID of a file, found {cid} of {cid.codec}: bring it as a block")
 
 
 def not_here(cid: CID, where: str) -> NotFound:

@@ -10,10 +10,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from ipvm_kernel.errors import StoreError, StoreFull, StoreReadOnly
+from ipvm_kernel.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
 from ipvm_kernel.printable import size
 from ipvm_kernel.store import room, schema, sql
-from ipvm_kernel.store.files import Files
+from ipvm_kernel.store.files import FILE_BYTES, Files
+from ipvm_kernel.store.quarantine import Quarantine
 from ipvm_kernel.store.records import Usage
 from ipvm_kernel.store.writer import Batch, Writer
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-FILE_BYTES: Final = 65_536
-"""A block of more bytes than this is a file of its own."""
+    from ipvm_kernel.store.records import Parcel
 
 _DEFAULT_LIMIT: Final = 10 * 10**9
 
@@ -126,6 +126,38 @@ class Disk:
             connection.executemany(statement, rows)
             return connection.total_changes() - before
 
+    def bring(self, parcel: Parcel) -> None:
+        """Take in a parcel, all of it or nothing; durable when this returns."""
+        self.sync()
+        if self.read_only:
+            raise StoreReadOnly(self.read_only)
+        with Quarantine(self.files) as quarantine:
+            quarantine.take(parcel)
+            try:
+                self._move(quarantine)
+            except StoreBusy as error:
+                raise StoreBusy(f"{error.message}. Nothing of what was brought was kept") from error
+            except StoreFull as error:
+                raise StoreFull(
+                    f"no space left in {self.folder} for what was brought: nothing of it was kept. Make room, then try again"
+                ) from error
+
+    def _move(self, quarantine: Quarantine) -> None:
+        with self._write_lock, schema.explained(self.path):
+            if self._writing is None:
+                self._writing = self._open()
+            connection = self._writing
+            connection.execute("ATTACH ? AS parcel", (str(quarantine.rows),))
+            try:
+                with self.changing():
+                    quarantine.move(connection, int(time.time()))
+            except BaseException:
+                quarantine.undo(connection)
+                raise
+            finally:
+                connection.execute("DETACH parcel")
+            self._held = None
+
     def _write(self, batch: Batch) -> None:
         """Make a batch durable: its files first, then all its rows in one transaction. The writer calls this."""
         now = int(time.time())
@@ -165,6 +197,8 @@ class Disk:
                 sql.insert(connection, sql.INSERT_END, [(raw,) for raw in rest])
                 sql.insert(connection, sql.INSERT_EDGE, sql.edge_rows(batch.edges))
             sql.insert(connection, sql.INSERT_NAME, sql.name_rows(batch.names))
+            pairs = [(receipt.bytes, cid.bytes) for receipt, cid in batch.attestations]
+            sql.insert(connection, sql.INSERT_ATTESTATION, pairs)
             sql.insert(connection, sql.INSERT_CELL, [sql.cell_row(cell) for cell in batch.cells])
             sql.insert(connection, sql.INSERT_RUN, [sql.run_row(run) for run in batch.runs])
             sql.insert(connection, sql.INSERT_ENTRY, [sql.entry_row(entry) for entry in batch.entries])

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.ipld import CID
 
+FILE_BYTES: Final = 65_536
+"""A block of more bytes than this is a file of its own."""
+
+LOCK: Final = "lock"
+"""A file in a folder that is being filled, locked by whoever fills it."""
+
 _NEW: Final = ".new-"
 _STALE_SECONDS: Final = 3600
 _PART_BYTES: Final = 1 << 20
@@ -45,7 +51,7 @@ class Files:
         """Write bytes beside their place, and rename them into it. `settle` makes that durable."""
         with self._new() as path:
             path.write_bytes(data)
-            self._place(path, cid)
+            self.place(path, self.path(cid))
 
     def put_view(self, data: memoryview) -> CID:
         """Write bytes out of somebody's memory, hash them on the way, and return their CID.
@@ -55,7 +61,7 @@ class Files:
         with self._new() as path:
             with path.open("wb") as file:
                 cid = file_cid(_written(data, file))
-            self._place(path, cid)
+            self.place(path, self.path(cid))
         return cid
 
     def put_path(self, source: Path) -> tuple[CID, int]:
@@ -67,16 +73,21 @@ class Files:
             with source.open("rb") as original, path.open("wb") as copy:
                 shutil.copyfileobj(original, copy, 1 << 20)
             cid, size = file_cid(path), path.stat().st_size
-            self._place(path, cid)
+            self.place(path, self.path(cid))
         return cid, size
 
-    def _place(self, path: Path, cid: CID) -> None:
-        target = self.path(cid)
+    def place(self, path: Path, target: Path) -> None:
+        """Rename a file into its place."""
         try:
             path.replace(target)
         except FileNotFoundError:
             target.parent.mkdir(exist_ok=True, mode=0o700)
             path.replace(target)
+
+    def new_folder(self) -> Path:
+        """Return a new folder beside the files, for what moves in later."""
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        return Path(tempfile.mkdtemp(dir=self.folder, prefix=_NEW))
 
     @contextlib.contextmanager
     def _new(self) -> Iterator[Path]:
@@ -104,7 +115,7 @@ class Files:
         for cid in cids:
             path = self.path(cid)
             try:
-                _sync(path)
+                sync_path(path)
             except FileNotFoundError:
                 gone.add(cid)
             except OSError:
@@ -113,7 +124,7 @@ class Files:
         folders = {self.path(cid).parent for cid in cids}
         for folder in [*folders, self.folder, self.folder.parent] if folders else ():
             with contextlib.suppress(FileNotFoundError):
-                _sync(folder)
+                sync_path(folder)
         return gone
 
     def read(self, cid: CID) -> bytes:
@@ -156,7 +167,8 @@ def _equal(path: Path, data: bytes) -> bool:
     return at == len(view)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Return once a file, or the names in a folder, are durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.ipld import CID, Block, FileBytes
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.store.base import not_here
+from ipvm_kernel.store.base import check_block, check_file, not_here
 from ipvm_kernel.store.lineage import EDGES, closure
-from ipvm_kernel.store.records import Entry, Filing, OnFile, Received, RunRecord, Usage, choose, found_as, merged
+from ipvm_kernel.store.records import (
+    Entry,
+    Filing,
+    OnFile,
+    Parcel,
+    Received,
+    RunRecord,
+    Usage,
+    choose,
+    found_as,
+    merged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +46,7 @@ class MemoryStore:
         self._names: dict[CID, dict[str, None]] = {}
         self._sources: dict[CID, dict[Edge, None]] = {}
         self._users: dict[CID, dict[Edge, None]] = {}
+        self._attestations: dict[CID, dict[CID, Block]] = {}
         self._pins: dict[str, CID] = {}
         self._claimed: set[bytes] = set()
         self._lock = threading.RLock()
@@ -98,6 +110,44 @@ class MemoryStore:
                 self._users.setdefault(edge.source, {})[edge] = None
             if entry.log:
                 self._logs[entry.instruction] = entry
+
+    def bring(self, parcel: Parcel) -> None:
+        """Take in a parcel: all of it or nothing."""
+        whole = MemoryStore()
+        for cid, pieces, role in parcel.files:
+            data = b"".join(pieces)
+            kept = whole.put_file(data, role)
+            check_file(cid, kept, lambda data=data: data)  # type: ignore[misc]
+            if kept != cid:
+                whole.pin(f"ipfs://{cid}", kept)
+        for block in parcel.blocks:
+            check_block(block.cid)
+            whole.put(block)
+        filings = list(parcel.filings)
+        for filing in filings:
+            whole.file(filing)  # what cannot be filed raises here
+        statements, pins, names = list(parcel.attestations), dict(parcel.pins), list(parcel.names)
+        with self._lock:
+            for cid, block in whole._blocks.items():
+                self._blocks.setdefault(cid, block)
+            for cid, data in whole._files.items():
+                self._files.setdefault(cid, data)
+            for filing in filings:
+                self.file(filing)
+            for receipt, attestation in statements:
+                self.attest(receipt, attestation)
+            for cid, name in names:
+                self.call(cid, name)
+            self._pins |= {**whole._pins, **pins}
+
+    def attest(self, receipt: CID, attestation: Block) -> None:
+        """Keep a signed statement about a receipt."""
+        self.put(attestation)
+        self._attestations.setdefault(receipt, {})[attestation.cid] = attestation
+
+    def attestations(self, receipts: Iterable[CID]) -> dict[CID, list[Block]]:
+        """Return the statements about each receipt that has any."""
+        return {cid: list(self._attestations[cid].values()) for cid in receipts if cid in self._attestations}
 
     def note(self, entry: Entry) -> None:
         """Add a line to the journal."""
@@ -209,6 +259,8 @@ class MemoryStore:
         with self._lock:
             gone = [found for cid in instructions for found in self._receipts.pop(cid, ())]
             forgotten = {found.instruction for found in gone}
+            for found in gone:
+                self._attestations.pop(found.cid, None)
             self._outcomes = {k: found for k, found in self._outcomes.items() if found.instruction not in forgotten}
         return len(gone)
 

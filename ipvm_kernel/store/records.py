@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.model import Receipt, Task
 from ipvm_kernel.store.lineage import Edge, edges_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Role = Literal["value", "block", "input", "module"]
 """What bytes are to the store, from the least to the most precious; only the values of pure tasks may be dropped."""
@@ -122,6 +119,30 @@ class Received(msgspec.Struct):
     def edges(self) -> list[Edge]:
         """Return nothing: what went into its task is not known."""
         return []
+
+
+class Parcel(msgspec.Struct, kw_only=True):
+    """What comes in together, all of it or nothing (see `Store.bring`).
+
+    Each part is walked once, in this order, and may be made while it is walked. Nothing is visible before all of it is
+    there. Whoever gives a parcel has checked that blocks are what their CIDs name, and that pieces are those of their file.
+
+    Attributes:
+        files: Files under the CIDs that they came under, in pieces of any size. One that its author cut in another way than
+            `ipfs add --cid-version=1` is kept under the CID of that, and pinned as `ipfs://` and the CID it came under.
+        blocks: Blocks with a value. The blocks of a file are given as the file, whole.
+        filings: Receipts, with their tasks or without.
+        attestations: Signed statements, each with the CID of the receipt that it is about.
+        pins: CIDs by the names that keep them.
+        names: What files and modules were called where they came from.
+    """
+
+    files: Iterable[tuple[CID, Iterable[bytes], Role]] = ()
+    blocks: Iterable[Block] = ()
+    filings: Iterable[Filing | Received] = ()
+    attestations: Iterable[tuple[CID, Block]] = ()
+    pins: Mapping[str, CID] = msgspec.field(default_factory=dict)
+    names: Iterable[tuple[CID, str]] = ()
 
 
 class Entry(msgspec.Struct, kw_only=True):

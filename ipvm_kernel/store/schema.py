@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 APPLICATION: Final = 0x6970766D  # "ipvm", in SQLite's header; `file` shows it
-VERSION: Final = 2
+VERSION: Final = 3
 BUSY_SECONDS: Final = 30
 
 # block.place: where the bytes are.
@@ -108,7 +108,21 @@ CREATE INDEX edge_by_source ON edge (source);
 CREATE TABLE name (cid BLOB NOT NULL, name TEXT NOT NULL, PRIMARY KEY (cid, name)) WITHOUT ROWID;
 """
 
-_STEPS: Final = {0: _TABLES + _LINEAGE, 1: f"ALTER TABLE entry ADD COLUMN declared INTEGER; {_LINEAGE}"}
+# Since version 3. The statements themselves are blocks.
+_STATEMENTS: Final = """
+CREATE TABLE attestation (
+    id      INTEGER PRIMARY KEY,
+    receipt BLOB NOT NULL,
+    cid     BLOB NOT NULL,
+    UNIQUE (receipt, cid)
+);
+"""
+
+_STEPS: Final = {
+    0: _TABLES + _LINEAGE + _STATEMENTS,
+    1: f"ALTER TABLE entry ADD COLUMN declared INTEGER; {_LINEAGE}{_STATEMENTS}",
+    2: _STATEMENTS,
+}
 """What makes this version of the tables of an earlier one."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipvm_kernel.ipld.cid import unchecked
 from ipvm_kernel.store.lineage import KINDS, CellRecord, Edge
 from ipvm_kernel.store.records import Entry, OnFile, RunRecord
-from ipvm_kernel.store.schema import ABSENT, TRUSTED
+from ipvm_kernel.store.schema import ABSENT, INLINE, ON_DISK, TRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,21 +48,27 @@ FORGET_OUTCOME: Final = "DELETE FROM outcome WHERE receipt IN (SELECT id FROM re
 FORGET_RECEIPT: Final = "DELETE FROM receipt WHERE instruction = ?"
 TOUCH: Final = "UPDATE block SET used = ? WHERE cid = ?"
 
-INSERT_BLOCK: Final = (
-    "INSERT INTO block (cid, size, place, role, used, data) VALUES {} "
-    "ON CONFLICT (cid) DO UPDATE SET place = excluded.place, size = excluded.size, data = excluded.data, used = excluded.used, "
-    "role = CASE WHEN block.role IN ('input', 'module') OR excluded.role = 'value' THEN block.role ELSE excluded.role END"
+_BLOCK: Final = "INSERT INTO main.block (cid, size, place, role, used, data) "
+_ROLE: Final = (
+    "CASE WHEN block.role IN ('input', 'module') OR excluded.role = 'value' THEN block.role ELSE excluded.role END"
 )
-INSERT_RECEIPT: Final = (
-    "INSERT INTO receipt (cid, instruction, ran, own, admitted, filed, seconds) VALUES {} "
+_SAME_BLOCK: Final = (
+    "ON CONFLICT (cid) DO UPDATE SET place = excluded.place, size = excluded.size, data = excluded.data, used = excluded.used, "
+    f"role = {_ROLE}"
+)
+INSERT_BLOCK: Final = f"{_BLOCK} VALUES {{}} {_SAME_BLOCK}"
+_RECEIPT: Final = "INSERT INTO main.receipt (cid, instruction, ran, own, admitted, filed, seconds) "
+_SAME_RECEIPT: Final = (
     "ON CONFLICT (instruction, cid) DO UPDATE SET own = max(own, excluded.own), admitted = "
     "CASE WHEN 1 IN (admitted, excluded.admitted) THEN 1 ELSE max(admitted, excluded.admitted) END"
 )
+INSERT_RECEIPT: Final = f"{_RECEIPT} VALUES {{}} {_SAME_RECEIPT}"
 INSERT_OUTCOME: Final = (
     "INSERT OR IGNORE INTO outcome SELECT given.column1, r.id FROM (VALUES {}) given "
     "JOIN receipt r ON r.instruction = given.column2 AND r.cid = given.column3"
 )
-INSERT_ENTRY: Final = "INSERT INTO entry (instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error, declared) VALUES {}"
+_ENTRY: Final = "instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error, declared"
+INSERT_ENTRY: Final = f"INSERT INTO main.entry ({_ENTRY}) VALUES {{}}"  # noqa: S608
 MADE: Final = {
     count: f"SELECT * FROM entry WHERE instruction IN ({', '.join('?' * count)}) "  # noqa: S608
     "AND receipt IS NOT NULL ORDER BY id DESC"
@@ -73,6 +79,13 @@ BEFORE: Final = (
 )
 INSERT_NAME: Final = "INSERT OR IGNORE INTO name (cid, name) VALUES {}"
 CALLED: Final = "SELECT cid, name FROM name WHERE cid IN (SELECT unhex(value) FROM json_each(?))"
+INSERT_ATTESTATION: Final = "INSERT OR IGNORE INTO attestation (receipt, cid) VALUES {}"
+ATTESTATIONS: Final = {
+    count: "SELECT a.receipt, a.cid, b.data FROM attestation a JOIN block b ON b.cid = a.cid "  # noqa: S608
+    f"WHERE a.receipt IN ({', '.join('?' * count)}) ORDER BY a.id"
+    for count in ASKED
+}
+FORGET_ATTESTATION: Final = "DELETE FROM attestation WHERE receipt IN (SELECT cid FROM receipt WHERE instruction = ?)"
 INSERT_CELL: Final = (
     "INSERT INTO cell (id, cell, source, count, notebook, saved, session) VALUES {} ON CONFLICT (id) DO NOTHING"
 )
@@ -85,6 +98,40 @@ INSERT_EDGE: Final = (
     "INSERT OR IGNORE INTO edge SELECT t.id, s.id, given.column3 FROM (VALUES {}) given "
     "CROSS JOIN block t ON t.cid = given.column1 CROSS JOIN block s ON s.cid = given.column2"
 )
+
+
+# A parcel on its way in: tables as they are here, without keys, in a database of its own (see quarantine).
+PARCEL: Final = """
+CREATE TABLE block (cid, size, role, data);
+CREATE TABLE large (cid, size, role);
+CREATE TABLE receipt (cid, instruction, ran, own, admitted, filed, seconds);
+CREATE TABLE outcome (key, instruction, receipt);
+CREATE TABLE entry (instruction, func, rsc, how, receipt, run, at, seconds, fuel, engine, log, source, error, declared);
+CREATE TABLE edge (target, source, kind);
+CREATE TABLE attestation (receipt, cid);
+CREATE TABLE pin (name, cid);
+CREATE TABLE name (cid, name);
+"""
+
+_MOVE: Final = f"""
+{_BLOCK} SELECT cid, size, {INLINE}, role, :now, data FROM parcel.block WHERE true {_SAME_BLOCK}
+    WHERE block.data IS NOT excluded.data OR block.place != {INLINE} OR block.role IS NOT {_ROLE};
+{_BLOCK} SELECT cid, size, {ON_DISK}, role, :now, NULL FROM parcel.large WHERE true {_SAME_BLOCK};
+{_RECEIPT} SELECT * FROM parcel.receipt WHERE true {_SAME_RECEIPT};
+INSERT OR IGNORE INTO main.outcome SELECT given.key, r.id FROM parcel.outcome given
+    CROSS JOIN main.receipt r ON r.instruction = given.instruction AND r.cid = given.receipt;
+INSERT INTO main.entry ({_ENTRY}) SELECT * FROM parcel.entry ORDER BY rowid;
+INSERT INTO main.block (cid, size, place, role, used) SELECT cid, 0, {ABSENT}, 'value', 0
+    FROM (SELECT target AS cid FROM parcel.edge UNION SELECT source FROM parcel.edge)
+    WHERE true ON CONFLICT (cid) DO NOTHING;
+INSERT OR IGNORE INTO main.edge SELECT t.id, s.id, given.kind FROM parcel.edge given
+    CROSS JOIN main.block t ON t.cid = given.target CROSS JOIN main.block s ON s.cid = given.source;
+INSERT OR IGNORE INTO main.attestation (receipt, cid) SELECT receipt, cid FROM parcel.attestation ORDER BY rowid;
+INSERT OR REPLACE INTO main.pin SELECT name, cid FROM parcel.pin ORDER BY rowid;
+INSERT OR IGNORE INTO main.name SELECT cid, name FROM parcel.name;
+"""  # noqa: S608
+MOVE: Final = tuple(statement for statement in _MOVE.split(";") if statement.strip())
+"""What moves a parcel in, its database attached as `parcel`; `:now` is the time."""
 
 
 def _around(here: str, there: str) -> str:

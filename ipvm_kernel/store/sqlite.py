@@ -22,9 +22,10 @@ from ipvm_kernel.model import Receipt
 from ipvm_kernel.store import room, schema, sql
 from ipvm_kernel.store.base import Claim, not_here
 from ipvm_kernel.store.claims import Claims
-from ipvm_kernel.store.disk import FILE_BYTES, Disk
-from ipvm_kernel.store.journal import Journal
+from ipvm_kernel.store.disk import Disk
+from ipvm_kernel.store.files import FILE_BYTES
 from ipvm_kernel.store.records import RANK, Filing, OnFile, Received, Role, Usage, choose, found_as, merged
+from ipvm_kernel.store.statements import Statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ BEHIND_BYTES: Final = 4 << 20
 """Arguments of at most so many bytes are written behind the work, as blocks are."""
 
 
-class SqliteStore(Journal):
+class SqliteStore(Statements):
     """A store in a folder, shared by the kernels of one user.
 
     Attributes:
@@ -295,6 +296,7 @@ class SqliteStore(Journal):
         raw = [(cid.bytes,) for cid in instructions]
         with self._disk.changing() as connection:
             connection.executemany(sql.FORGET_OUTCOME, raw)
+            connection.executemany(sql.FORGET_ATTESTATION, raw)
             before = connection.total_changes()
             connection.executemany(sql.FORGET_RECEIPT, raw)
             return connection.total_changes() - before

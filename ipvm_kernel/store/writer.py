@@ -43,6 +43,7 @@ class Batch(msgspec.Struct):
     cells: list[CellRecord] = msgspec.field(default_factory=list)
     names: dict[tuple[CID, str], None] = msgspec.field(default_factory=dict)
     edges: list[Edge] = msgspec.field(default_factory=list)
+    attestations: dict[tuple[CID, CID], None] = msgspec.field(default_factory=dict)
     claims: list[Claim] = msgspec.field(default_factory=list)
     size: int = 0
 

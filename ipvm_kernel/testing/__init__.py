@@ -19,6 +19,7 @@ pytest.register_assert_rewrite(
     "ipvm_kernel.testing.journals",
     "ipvm_kernel.testing.lineage",
     "ipvm_kernel.testing.ops",
+    "ipvm_kernel.testing.parcels",
     "ipvm_kernel.testing.received",
     "ipvm_kernel.testing.stores",
 )

@@ -12,6 +12,7 @@ from ipvm_kernel.store import Entry, RunRecord
 from ipvm_kernel.testing.contents import ContentsContract
 from ipvm_kernel.testing.journals import JournalContract
 from ipvm_kernel.testing.lineage import LineageContract
+from ipvm_kernel.testing.parcels import ParcelContract
 from ipvm_kernel.testing.received import ReceivedContract
 from ipvm_kernel.testing.samples import filing, task
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.store import Store
 
 
-class StoreContract(ContentsContract, JournalContract, LineageContract, ReceivedContract):
+class StoreContract(ContentsContract, JournalContract, LineageContract, ParcelContract, ReceivedContract):
     """Inherit this, say how to open a store, and which of the two promises that not all make it makes.
 
     Attributes:

@@ -26,7 +26,7 @@ def test_a_store_from_before_lineage(tmp_path: Path) -> None:
         store.file(made)
     with contextlib.closing(sqlite3.connect(tmp_path / "store.db")) as database:
         database.executescript(
-            "DROP TABLE edge; DROP TABLE cell; DROP TABLE name; ALTER TABLE entry DROP COLUMN declared;"
+            "DROP TABLE edge; DROP TABLE cell; DROP TABLE name; DROP TABLE attestation; ALTER TABLE entry DROP COLUMN declared;"
             "PRAGMA user_version = 1"
         )
 
