@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TAG: Final = "ipvm/att@1.0.0"
 """What the envelope calls an attestation."""
 
-LIMITS: Final = Limits(block_bytes=4096, depth=4, items=100)
+LIMITS: Final = Limits(block_bytes=4096, depth=128, items=4096)
 """How large an attestation may be."""
 
 ENGINE_CHARS: Final = 128

@@ -49,7 +49,7 @@ def public_key(did: str) -> bytes:
     """Return the 32 bytes of the public key that a DID is.
 
     >>> public_key("did:key:z6MkmT9j6fVZqzXV8u2wVVSu49gYSRYGSQnduWXF6foAJrqz").hex()[:16]
-    '67f2bf7c4a1ad3e1'
+    '67faa9eb61713d1c'
 
     Raises:
         Malformed: It is not "did:key:z6Mk..." in its one spelling, or no key that says who signed.

@@ -110,20 +110,24 @@ def read(path: Path, *, most: int, secret: bool) -> bytes | None:
                 f"Expected a file at {path}, found a link. Put the file there, or remove the link."
             ) from None
         raise StoreReadOnly(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(opened, "rb") as file:
-        state = os.fstat(file.fileno())
+    try:
+        state = os.fstat(opened)
         if not stat.S_ISREG(state.st_mode):
             raise NotAllowed(f"Expected a file at {path}, found something else. Remove it.")
         if state.st_uid not in (os.geteuid(), 0):
             raise NotAllowed(f"Expected {path} to be yours, found that user {state.st_uid} owns it. Remove it.")
-        loose = state.st_mode & (0o077 if secret else 0o002)
-        if loose:
+        if state.st_mode & (0o077 if secret else 0o002):
             who = "read by you alone" if secret else "written by you alone"
             raise NotAllowed(
                 f"Expected {path} to be {who}, found mode {stat.S_IMODE(state.st_mode):o}. Say chmod 600 {path}, "
                 "unless somebody may have used it: then remove it."
             )
-        data = file.read(most + 1)
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise StoreReadOnly(f"{path} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(opened)
     if len(data) > most:
         raise LimitExceeded(f"Expected at most {most:,} bytes in {path}, found more. Mend or remove it.")
     return data
