@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import threading
 import time
 import weakref
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+import apsw
+
 from ipvm_kernel.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
+from ipvm_kernel.ipld import CID
 from ipvm_kernel.printable import size
 from ipvm_kernel.store import room, schema, sql
 from ipvm_kernel.store.files import FILE_BYTES, Files
@@ -21,8 +26,6 @@ from ipvm_kernel.store.writer import Batch, Writer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    import apsw
 
     from ipvm_kernel.store.records import Parcel
 
@@ -151,12 +154,19 @@ class Disk:
             try:
                 with self.changing():
                     quarantine.move(connection, int(time.time()))
-            except BaseException:
-                quarantine.undo(connection)
+            except BaseException as error:
+                if not isinstance(error.__cause__, apsw.IOError):  # after one nobody knows whether rows will be there
+                    quarantine.undo(connection)
                 raise
             finally:
-                connection.execute("DETACH parcel")
-            self._held = None
+                try:
+                    connection.execute("DETACH parcel")
+                except apsw.Error:  # something went very wrong: begin anew
+                    connection.close()
+                    self._writing = None
+            if self._held is not None:
+                self._held += quarantine.taken  # at most; what was here already is counted twice
+                self._held = self._held if self._held <= self._full_at else None
 
     def _write(self, batch: Batch) -> None:
         """Make a batch durable: its files first, then all its rows in one transaction. The writer calls this."""
@@ -231,9 +241,31 @@ class Disk:
         if not dry_run:  # the rows first: a file without a row is a stray, a row without a file would be a lie
             for cid in dropped.cids:
                 self.files.drop(cid)
-            for stray in self.files.strays():
-                stray.unlink(missing_ok=True)
+            self._sweep()
         return dropped
+
+    def _sweep(self) -> None:
+        """Remove what crashes left: what is half written, and files that have no row. Rows may come for an hour."""
+        for stray in self.files.strays():
+            if stray.is_dir():
+                shutil.rmtree(stray, ignore_errors=True)
+            else:
+                stray.unlink(missing_ok=True)
+        old = self.files.old()
+        while some := dict(islice(old, 256)):
+            named = {cid.bytes: path for cid, path in ((CID.from_canonical(name), some[name]) for name in some) if cid}
+            if not self._without_row(named):
+                continue
+            with self.changing():  # no row can come meanwhile
+                for raw in self._without_row(named):
+                    named[raw].unlink(missing_ok=True)
+
+    def _without_row(self, raws: Iterable[bytes]) -> set[bytes]:
+        """Return which of some CIDs have neither a row as a file nor one on its way."""
+        with self.writer.lock:
+            waiting = {cid.bytes for batch in self.writer.batches() for cid in (*batch.files, *batch.blocks)}
+        found = {raw for (raw,) in self.rows(sql.FILES, (json.dumps([raw.hex() for raw in raws]),))}
+        return set(raws) - found - waiting
 
     def _note_use(self) -> None:
         touched, self.touched = self.touched, {}

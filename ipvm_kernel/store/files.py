@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -29,10 +30,17 @@ _PART_BYTES: Final = 1 << 20
 
 
 class Files:
-    """A folder of files named by CID, spread over 256 folders by the last two characters of their names."""
+    """A folder of files named by CID, spread over 256 folders by the last two characters of their names.
+
+    Where others may read the store, such as a class the one that its teacher fills, they may read its files.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        try:
+            self._others = folder.parent.stat().st_mode & 0o055
+        except OSError:
+            self._others = 0
 
     def path(self, cid: CID) -> Path:
         """Return where the bytes of `cid` are, or would be."""
@@ -81,12 +89,21 @@ class Files:
         try:
             path.replace(target)
         except FileNotFoundError:
-            target.parent.mkdir(exist_ok=True, mode=0o700)
+            self._make_folder(target.parent)
             path.replace(target)
+
+    def _make_folder(self, path: Path) -> None:
+        path.mkdir(exist_ok=True, mode=0o700 | self._others)
+
+    def create(self, path: Path) -> BinaryIO:
+        """Return a new file in a folder of `new_folder`, to be written and moved in later."""
+        return open(
+            path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600 | self._others & 0o044)
+        )
 
     def new_folder(self) -> Path:
         """Return a new folder beside the files, for what moves in later."""
-        self.folder.mkdir(exist_ok=True, mode=0o700)
+        self._make_folder(self.folder)
         return Path(tempfile.mkdtemp(dir=self.folder, prefix=_NEW))
 
     @contextlib.contextmanager
@@ -95,8 +112,10 @@ class Files:
         try:
             descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
         except FileNotFoundError:
-            self.folder.mkdir(exist_ok=True, mode=0o700)
+            self._make_folder(self.folder)
             descriptor, name = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
+        if self._others:
+            os.fchmod(descriptor, 0o600 | self._others & 0o044)
         os.close(descriptor)
         path = Path(name)
         try:
@@ -135,13 +154,40 @@ class Files:
         """Remove a file."""
         self.path(cid).unlink(missing_ok=True)
 
+    def touch(self, cid: CID) -> None:
+        """Make a file new, so that nobody takes it for one that a crash left."""
+        os.utime(self.path(cid))
+
     def strays(self) -> Iterator[Path]:
-        """Yield files that a crash left half written."""
-        horizon = time.time() - _STALE_SECONDS
+        """Yield files and folders that a crash left half written."""
         for path in self.folder.glob(f"{_NEW}*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < horizon:
-                    yield path
+            if _is_old(path) and not _is_filled(path):
+                yield path
+
+    def old(self) -> Iterator[tuple[str, Path]]:
+        """Yield files that have been here for a while, with the names of their CIDs."""
+        for path in self.folder.glob("[a-z0-9][a-z0-9]/*"):
+            if _is_old(path):
+                yield path.name, path
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime < time.time() - _STALE_SECONDS
+    except OSError:
+        return False
+
+
+def _is_filled(folder: Path) -> bool:
+    """Return True if somebody fills a folder at this moment."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _written(data: memoryview, file: BinaryIO) -> Iterator[memoryview]:

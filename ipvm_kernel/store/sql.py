@@ -77,6 +77,7 @@ MADE: Final = {
 BEFORE: Final = (
     "id < ifnull((SELECT min(id) FROM entry WHERE instruction = ? AND receipt IS NOT NULL), 9223372036854775807)"
 )
+FILES: Final = f"SELECT cid FROM block WHERE place = {ON_DISK} AND cid IN (SELECT unhex(value) FROM json_each(?))"  # noqa: S608
 INSERT_NAME: Final = "INSERT OR IGNORE INTO name (cid, name) VALUES {}"
 CALLED: Final = "SELECT cid, name FROM name WHERE cid IN (SELECT unhex(value) FROM json_each(?))"
 INSERT_ATTESTATION: Final = "INSERT OR IGNORE INTO attestation (receipt, cid) VALUES {}"

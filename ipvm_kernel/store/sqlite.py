@@ -140,9 +140,11 @@ class SqliteStore(Statements):
             try:
                 if not self.files.holds(cid, source):
                     self.files.put(cid, source)
-                elif self._settled(cid, role):
+                elif (known := self._role(cid)) is not None and RANK[known] >= RANK[role]:
                     self._checked.add(cid)
                     return cid
+                else:
+                    self.files.touch(cid)
             except OSError:
                 return self._gather(Block(cid, source), role)  # it stays in memory until there is space
         with self._writer.lock:
@@ -151,10 +153,10 @@ class SqliteStore(Statements):
             self._added(0)
         return cid
 
-    def _settled(self, cid: CID, role: Role) -> bool:
-        """Return True if a file is known as at least as precious already; what has a row is durable."""
+    def _role(self, cid: CID) -> Role | None:
+        """Return as what a file is known that is durable, which it is if it has a row, or None."""
         found = self._disk.rows("SELECT role FROM block WHERE cid = ? AND place = ?", (cid.bytes, schema.ON_DISK))
-        return bool(found) and RANK[found[0][0]] >= RANK[role]
+        return found[0][0] if found else None
 
     def read(self, cid: CID) -> bytes:
         """Return the bytes of a file or raw block, checked: a large one at its first use in a session (RULES 6)."""
@@ -177,7 +179,7 @@ class SqliteStore(Statements):
         """Return the bytes of a file as `read` does or, where they are many, the file, checked at its first use."""
         path = self.files.path(cid)
         with contextlib.suppress(OSError):
-            if path.stat().st_size > OPENED_BYTES:
+            if path.stat().st_size > OPENED_BYTES and (cid in self._checked or self._has_file(cid)):
                 found = FileBytes(path)
                 self._disk.touched[cid.bytes] = int(time.time())
                 if cid not in self._checked:
@@ -189,13 +191,23 @@ class SqliteStore(Statements):
 
     def _load(self, cid: CID) -> bytes:
         """Return the bytes that are kept under `cid`, unchecked."""
+        coming = self._comes(cid)
         found = self._disk.rows("SELECT place, data FROM block WHERE cid = ?", (cid.bytes,))
-        place, data = found[0] if found else (schema.ON_DISK, b"")  # a file may be there that is no row yet
+        place, data = found[0] if found else (schema.ABSENT, b"")
         if place == schema.INLINE:
             return bytes(data)
-        with contextlib.suppress(FileNotFoundError):
-            return self.files.read(cid)
+        if place == schema.ON_DISK or coming:  # a file without a row was never brought in whole, or was dropped
+            with contextlib.suppress(FileNotFoundError):
+                return self.files.read(cid)
         raise not_here(cid, self.where)
+
+    def _comes(self, cid: CID) -> bool:
+        """Return True if a file is in its place and its row on its way."""
+        with self._writer.lock:
+            return any(cid in batch.files for batch in self._writer.batches())
+
+    def _has_file(self, cid: CID) -> bool:
+        return self._comes(cid) or self._role(cid) is not None
 
     def size(self, cid: CID) -> int | None:
         """Return how many bytes a file or block has."""

@@ -43,7 +43,7 @@ def sample() -> Parcel:
     return Parcel(
         files=((file_cid(data), iter([data[:100], data[100:]]), "input") for data in (_LARGE, b"small", b"")),
         blocks=(Block.of(value) for value in ("a block", bytes(100_000), {"share": made.receipt.cid})),
-        filings=iter([made, received]),
+        filings=iter((made, received)),
         attestations=((one.receipt.cid, statement(one.receipt.cid)) for one in (made, bare)),
         pins={"shared": Block.of({"share": made.receipt.cid}).cid},
         names=iter([(file_cid(_LARGE), "large.bin")]),
