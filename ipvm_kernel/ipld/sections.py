@@ -25,7 +25,7 @@ _MOST: Final = 2**20  # bytes of a read, whatever a block claims
 class Incoming:
     """Bytes that come from a binary file or as an iterable of pieces, and are taken in order."""
 
-    def __init__(self, source: BinaryIO | Iterable[bytes]) -> None:
+    def __init__(self, source: BinaryIO | bytes | Iterable[bytes]) -> None:
         self._file: BinaryIO | None = None
         self._pieces: Iterator[bytes] = iter(())
         if hasattr(source, "read"):
@@ -40,6 +40,30 @@ class Incoming:
     def offset(self) -> int:
         """Bytes taken so far."""
         return self._before + self._at
+
+    def small(self) -> tuple[CID, bytes] | None:
+        """Take a section of the usual kind: a CID of 36 bytes, below 16 KiB in all, and all of it here already.
+
+        Returns:
+            CID and bytes, not checked against each other; None, and nothing is taken, if it is not of this kind.
+        """
+        buffer, at = self._buffer, self._at
+        if len(buffer) - at < 2:
+            return None
+        length = buffer[at]
+        at += 1
+        if length > 0x7F:
+            more = buffer[at]
+            at += 1
+            if not 0 < more < 0x80:
+                return None
+            length += (more << 7) - 0x80
+        begin, end = at + 36, at + length
+        raw = buffer[at:begin]
+        if not begin <= end <= len(buffer) or raw[:4] not in USUAL:
+            return None
+        self._at = end
+        return unchecked(raw), buffer[begin:end]
 
     def ahead(self) -> bytes:
         """Return the next bytes without taking them: `AHEAD` of them, or fewer at the end."""
