@@ -16,9 +16,12 @@ from ipvm_kernel.printable import printable
 from ipvm_kernel.store import OnFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import TypeAlias
 
     from ipvm_kernel.store import Store
+
+    OnFiles: TypeAlias = Callable[[Iterable[CID]], dict[CID, OnFile]]
 
 
 class Plan(msgspec.Struct):
@@ -47,6 +50,7 @@ def plan(
     *,
     wanted: Iterable[CID] | None = None,
     rerun: Collection[CID] = (),
+    on_file: OnFiles | None = None,
 ) -> Plan:
     """Return what is to be done for the instructions in `wanted`.
 
@@ -56,12 +60,14 @@ def plan(
         wanted: The instructions asked for, all of `tasks` if it is None. What only leads to a receipt that is on file
             is not asked for.
         rerun: Instructions to be run although their receipt is on file.
+        on_file: Gives what is on file, if somebody else than the store says what of it may be used.
 
     Raises:
         BadWorkflow: A promise is of an instruction that is neither here, nor on file, nor in the store.
     """
     made = Plan(dict(tasks))
-    on_file = _admitted(made, store.on_file(made.tasks), rerun)
+    look = on_file or store.on_file
+    usable = _admitted(made, look(made.tasks), rerun)
     order: dict[CID, None] = {}
     pending = list(made.tasks if wanted is None else wanted)[::-1]
     while pending:
@@ -69,18 +75,18 @@ def plan(
         if cid in order:
             continue
         order[cid] = None
-        found = on_file.get(cid)
+        found = usable.get(cid)
         if found is None and cid not in made.tasks:
-            found = _find_elsewhere(made, store, cid, rerun)
+            found = _find_elsewhere(made, store, look, cid, rerun)
         if found is not None:
-            made.replays[cid] = on_file[cid] = found
+            made.replays[cid] = usable[cid] = found
             continue
         made.runs.append(cid)
         awaits = tuple(dict.fromkeys(promise.instruction for promise in made.tasks[cid].run.awaits))
         made.awaits[cid] = awaits
-        strange = [other for other in awaits if other not in made.tasks and other not in on_file]
+        strange = [other for other in awaits if other not in made.tasks and other not in usable]
         if strange:
-            on_file.update(_admitted(made, store.on_file(strange), rerun))
+            usable.update(_admitted(made, look(strange), rerun))
         pending.extend(reversed(awaits))
     return made
 
@@ -98,9 +104,9 @@ def _admitted(made: Plan, found: dict[CID, OnFile], rerun: Collection[CID]) -> d
     return usable
 
 
-def _find_elsewhere(made: Plan, store: Store, cid: CID, rerun: Collection[CID]) -> OnFile | None:
+def _find_elsewhere(made: Plan, store: Store, look: OnFiles, cid: CID, rerun: Collection[CID]) -> OnFile | None:
     """Find an instruction that no task of this run has: its receipt, or itself, to be run (RULES 4)."""
-    found = _admitted(made, store.on_file([cid]), rerun).get(cid)
+    found = _admitted(made, look([cid]), rerun).get(cid)
     if found is not None:
         return found
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ipvm_kernel.errors import StoreDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _PART_BYTES: Final = 64 << 20
@@ -70,6 +71,18 @@ class FileBytes:
             parts.append(part)
             at += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def pieces(self, count: int) -> Iterator[bytes]:
+        """Yield all of it, `count` bytes at a time.
+
+        Raises:
+            StoreDamaged: As `into` does.
+        """
+        for at in range(0, self._size, count):
+            part = os.pread(self._descriptor, count, at)
+            if len(part) < min(count, self._size - at):
+                raise self._shorter(at + len(part))
+            yield part
 
     def _shorter(self, at: int) -> StoreDamaged:
         return StoreDamaged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ipvm_kernel.engine.ops import WasmRun
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.engine.ops import Op
     from ipvm_kernel.ipld import CID
     from ipvm_kernel.model import Receipt
+    from ipvm_kernel.session.admission import Admission
     from ipvm_kernel.store import OnFile, Store
 
 
@@ -28,13 +30,23 @@ def planned(
     *,
     wanted: Iterable[CID] | None = None,
     rerun: Collection[CID] = (),
+    admission: Admission | None = None,
 ) -> Plan:
-    """Return what is to be done, as `plan` does, after trusted receipts from elsewhere were examined."""
+    """Return what is to be done, as `plan` does, after receipts from elsewhere were examined.
+
+    Those that only the policy admits, and that are run again, are compared and need not be met: a difference is somebody
+    else's.
+    """
     asked = None if wanted is None else list(wanted)
-    made = plan(tasks, store, wanted=asked, rerun=rerun)
+    look = partial(plan, tasks, store, wanted=asked, rerun=rerun, on_file=admission.on_file if admission else None)
+    made = look()
     trusted = [found for found in made.unverified.values() if found.trusted]
     if trusted and sum(_admit(made.tasks, found, store, ops) for found in trusted):
-        made = plan(tasks, store, wanted=asked, rerun=rerun)
+        made = look()
+    if admission is not None and made.expected:
+        for cid, found in store.on_file(made.expected).items():
+            if not found.admitted:
+                made.unverified[cid] = made.expected.pop(cid)
     return made
 
 

@@ -18,7 +18,7 @@ from ipvm_kernel.errors import StoreError
 from ipvm_kernel.session.admitting import planned
 from ipvm_kernel.session.placing import Places
 from ipvm_kernel.session.tally import Tally
-from ipvm_kernel.store import RunRecord
+from ipvm_kernel.store import Entry, RunRecord
 from ipvm_kernel.wasm.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.ipld import CID
     from ipvm_kernel.model import Receipt, Task, Workflow
     from ipvm_kernel.notebook import Cell
+    from ipvm_kernel.session.admission import Admission
     from ipvm_kernel.store import Store
 
 _REMEMBERED: Final = 4096  # receipts kept in memory, so that asking again costs a microsecond
@@ -43,13 +44,21 @@ class Runner:
         places: Where tasks are declared, and what files are called.
     """
 
-    def __init__(self, store: Store, ops: Mapping[str, Op], limits: Limits, executor: Executor | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ops: Mapping[str, Op],
+        limits: Limits,
+        executor: Executor | None,
+        admission: Admission,
+    ) -> None:
         self.tally = Tally()
         self.notices: list[str] = []
         self._store = store
         self._ops = ops
         self._limits = limits
         self._executor = executor
+        self._admission = admission
         self._known: OrderedDict[CID, tuple[Receipt, float]] = OrderedDict()
         self._unfiled: OrderedDict[CID, Receipt] = OrderedDict()
         self._stoppers: weakref.WeakSet[Stopper] = weakref.WeakSet()
@@ -82,7 +91,7 @@ class Runner:
         cells: Mapping[CID, Cell] | None = None,
     ) -> Generator[Answer, None, None]:
         """Plan, run, remember, and make what was acknowledged durable."""
-        made = planned(tasks, self._store, self._ops, wanted=wanted, rerun=rerun)
+        made = planned(tasks, self._store, self._ops, wanted=wanted, rerun=rerun, admission=self._admission)
         progress.total = len(made.replays) + len(made.runs)
         ident = self._begin(workflow, name) if made.runs or workflow is not None else None
         scheduler = Scheduler(
@@ -149,13 +158,26 @@ class Runner:
         self.tally.add(answer, task.run.func if task is not None else cid.short)
         if receipt is None:
             return
+        if cid in made.unverified and answer.how in {"computed", "failed"} and answer.filed:
+            self._compare(cid, receipt)
         if answer.filed:
-            self._remember(cid, receipt, answer.saved or answer.seconds)
+            found = made.replays.get(cid)
+            if found is None or found.own:  # what others made is asked for again: it may be used no longer
+                self._remember(cid, receipt, answer.saved or answer.seconds)
         elif len(receipt.block.data) <= SMALL_BYTES:
             # By invocation: what a limit did to a task says nothing of the same task under another.
             self._unfiled[receipt.ran] = receipt
             if len(self._unfiled) > _REMEMBERED:
                 self._unfiled.popitem(last=False)
+
+    def _compare(self, cid: CID, receipt: Receipt) -> None:
+        """Say whether what was worked out here is what others had worked out."""
+        for compared in self._admission.compare(cid, receipt):
+            self.tally.compared[compared.receipt] = compared.equal
+            if compared.told:
+                self.notices.append(compared.told)
+                entry = Entry(instruction=cid, func=receipt.func, rsc="", how="failed", error=compared.told)
+                self._store.note(entry)
 
     def _remember(self, cid: CID, receipt: Receipt, took: float) -> None:
         if len(receipt.block.data) <= SMALL_BYTES:
@@ -200,21 +222,22 @@ class Runner:
         remembered = self._known.get(instruction)
         if remembered is not None:
             return remembered[0]
-        found = self._store.on_file([instruction]).get(instruction)
+        found = self._admission.on_file([instruction]).get(instruction)
         receipt = found.receipt if found is not None and found.admitted else None
         if found is not None and receipt is not None:
-            self._remember(instruction, receipt, found.seconds)
+            if found.own:
+                self._remember(instruction, receipt, found.seconds)
             return receipt
         return self._unfiled.get(invocation) if invocation is not None else None
 
     def count_known(self, instructions: list[CID]) -> int:
         """Return how many instructions have a receipt that would be replayed. Nothing runs, and no value is read."""
-        found = self._store.on_file(instructions)
+        found = self._admission.on_file(instructions)
         return sum(entry.admitted and entry.here for entry in found.values())
 
     def known_many(self, instructions: list[CID]) -> dict[CID, Receipt]:
         """Return the receipts that answer some instructions. Nothing runs."""
-        found = self._store.on_file(instructions)
+        found = self._admission.on_file(instructions)
         known = {cid: entry.receipt for cid, entry in found.items() if entry.admitted}
         return {cid: receipt for cid, receipt in known.items() if receipt is not None}
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ipvm_kernel import plugins
@@ -19,12 +18,12 @@ from ipvm_kernel.handles import File, Handle, lineage
 from ipvm_kernel.ipld import CID, Block, FileBytes, Ipld, encode
 from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
-from ipvm_kernel.session import admitting, asking, looking
+from ipvm_kernel.session import admitting, asking, looking, opening
+from ipvm_kernel.session.admission import Admission
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
-from ipvm_kernel.session.sources import file_bytes, module_bytes
+from ipvm_kernel.session.sources import file_bytes, module_bytes, typed_path
 from ipvm_kernel.session.tally import Tally
-from ipvm_kernel.store import MemoryStore, Store
 from ipvm_kernel.store.verify import Verified, verify
 from ipvm_kernel.wasm.library import Library
 from ipvm_kernel.wasm.limits import Limits
@@ -32,11 +31,14 @@ from ipvm_kernel.wasm.named import Named
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from ipvm_kernel.engine.executors import Executor
     from ipvm_kernel.engine.planner import Plan
     from ipvm_kernel.notebook import Cell
     from ipvm_kernel.session.looking import Found
+    from ipvm_kernel.store import Store
+    from ipvm_kernel.trust import Policy
     from ipvm_kernel.wasm.types import Signature
 
 
@@ -48,6 +50,7 @@ class Session:
         executor: Who runs tasks; threads of this process unless another is given.
         limits: What any task may use, whatever it asks for.
         code: The folder of compiled code; beside the store unless another is given.
+        policy: Whom the user trusts; what the file beside the store says unless another is given.
 
     Raises:
         StoreError: The store cannot be opened.
@@ -60,21 +63,20 @@ class Session:
         executor: Executor | None = None,
         limits: Limits | None = None,
         code: Path | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.notices: list[str] = []
-        if store is None:
-            store = MemoryStore()
-        elif isinstance(store, str | os.PathLike):
-            folder = Path(store).expanduser()
-            code = code or folder / "code"
-            store = _open(folder)
-        self.store: Store = store
-        self.library = Library(code)
+        self.store = opening.opened(store)
+        self.library = Library(code or opening.code_folder(store))
         self.limits = limits or Limits()
         self.resources = Resources(self.store)
         self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
         self.named = Named()
-        self._runner = Runner(self.store, self.ops, self.limits, executor)
+        self.policy = policy or opening.policy_beside(self.store)
+        self.admission = Admission(
+            self.store, self.policy, lambda run, receipt: admitting.doubts(run, receipt, self.store, self.ops)
+        )
+        self._runner = Runner(self.store, self.ops, self.limits, executor, self.admission)
 
     @property
     def tally(self) -> Tally:
@@ -122,7 +124,7 @@ class Session:
         label = name or (module_name(source) if isinstance(source, str | os.PathLike) else "")  # type: ignore[arg-type]
         if data is not None:
             self.store.put_file(data, "module")
-        self._runner.places.call(cid, label)
+        self._runner.places.call(cid, typed_path(source) or label)
         return Module(self, cid, interface, label, self.store.size(cid) or 0)
 
     def build(
@@ -258,7 +260,7 @@ class Session:
     def plan(self, what: Workflow | Handle | Iterable[Handle]) -> Plan:
         """Return what a run would do, and do nothing."""
         _, tasks, _ = self._workflow(what)
-        return admitting.planned(tasks, self.store, self.ops)
+        return admitting.planned(tasks, self.store, self.ops, admission=self.admission)
 
     def _workflow(
         self, what: Workflow | Handle | Iterable[Handle]
@@ -281,7 +283,7 @@ class Session:
     def _run_for(self, ends: list[Handle], rerun: set[CID]) -> Run:
         """Return a run that answers for some handles and does nothing else."""
         wanted = [handle.cid for handle in ends]
-        on_file = self.store.on_file(wanted)
+        on_file = self.admission.on_file(wanted)
         alone = all((found := on_file.get(cid)) and found.admitted and found.here for cid in wanted) and not rerun
         tasks, cells = _declared(ends if alone else lineage(ends))
         stopper, progress = Stopper(), Progress(len(tasks))
@@ -390,9 +392,3 @@ def _declared(handles: list[Handle]) -> tuple[dict[CID, Task], dict[CID, Cell]]:
 def _there(answer: Answer | None) -> Answer:
     assert answer is not None
     return answer
-
-
-def _open(folder: Path) -> Store:
-    from ipvm_kernel.store.sqlite import SqliteStore
-
-    return SqliteStore(folder)

@@ -62,3 +62,9 @@ def file_bytes(path: str | os.PathLike[str], store: Store, resources: Resources)
     except OSError as error:
         raise NotFound(f"no file at {target}: {error.strerror}. The working directory is {Path.cwd()}") from None
     return cid, target.name
+
+
+def typed_path(source: object) -> str:
+    """Return the path that a person gave for a module, as it was typed, or "" for anything else."""
+    text = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
+    return text if isinstance(text, str) and "://" not in text and CID.from_canonical(text) is None else ""

@@ -28,6 +28,7 @@ class Tally(msgspec.Struct):
         workflows: The workflows that were run.
         logs: What guests said just now: of each instruction, the function and its log.
         elapsed: Seconds spent in runs, waiting included.
+        compared: Receipts from elsewhere that were not used and worked out again here, and whether the outcomes are equal.
         told: True if the summary is on the screen already.
     """
 
@@ -38,6 +39,7 @@ class Tally(msgspec.Struct):
     workflows: list[str] = msgspec.field(default_factory=list)
     logs: dict[CID, tuple[str, str]] = msgspec.field(default_factory=dict)
     elapsed: float = 0.0
+    compared: dict[CID, bool] = msgspec.field(default_factory=dict)
     told: bool = False
 
     @property

@@ -135,14 +135,34 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("what",), "a CID, ipfs://, https: or file:", {"metavar": "ADDRESS"}),
             Argument(("file",), "where to write it, too", {"nargs": "?", "default": None, "metavar": "FILE"}),
         )),
-        Verb("load", "exchanging", "Bring in a file: a database of Homestar's, a capsule, or a workflow.", (
+        Verb("share", "sharing", "Make one CID of a notebook with all that its receipts need, and write its archive.", (
+            Argument(("what",), "a notebook, or a name, workflow or receipt", {"nargs": "?", "default": None, "metavar": "NOTEBOOK|X"}, thing=True),
+            Argument(("-o", "--output"), "the folder of the archive (the working directory)", {"metavar": "DIR"}),
+            Argument(("--ipfs",), "give it to the Kubo of this machine, pinned", {"action": "store_true"}),
+            Argument(("--dry-run",), "say what would leave, and share nothing", {"action": "store_true"}),
+            Argument(("--limit",), "leave out inputs and outputs of more: '100 MB'", {"metavar": "SIZE"}),
+            Argument(("--with",), "some of modules,inputs,outputs,files (all)", {"metavar": "PARTS", "dest": "with_"}),
+            Argument(("--unsigned",), "do not sign for what was made here", {"action": "store_true"}),
+            Argument(("--undo",), "take the share back: its pins go", {"action": "store_true"}),
+        )),
+        Verb("open", "sharing", "Write a shared notebook to a folder: checked, nothing run, nothing trusted.", (
+            Argument(("what",), "the CID of a share, or its archive", {"metavar": "CID|FILE.car"}),
+            Argument(("-o", "--output"), "the folder to write", {"metavar": "DIR"}),
+        )),
+        Verb("check", "sharing", "Check each receipt of a notebook, archive or share: intact, by whom, and the same again?", (
+            Argument(("what",), "a notebook, an archive, or the CID of a share", {"metavar": "NOTEBOOK|CID"}),
+            Argument(("--rerun",), "run tasks again, never the notebook's Python: 'all', or a part, '5%%'", {"metavar": "P%"}),
+        )),
+        Verb("id", "sharing", "Show who you are to readers of what you share."),
+        Verb("load", "exchanging", "Bring in a file: an archive (.car), a database of Homestar's, a capsule, or a workflow.", (
             Argument(("file",), "its path", {"metavar": "FILE"}),
             Argument(("--trust",), "its receipts may be replayed, where they mean the same here", {"action": "store_true"}),
         )),
-        Verb("export", "exchanging", "Write receipts, graphs and provenance for others: capsule, picture, PROV, RO-Crate.", (
+        Verb("export", "exchanging", "Write receipts, graphs and provenance for others: archive, capsule, picture, PROV, RO-Crate.", (
             _x("a receipt, a task or a workflow", nargs="?", default=None),
             Argument(("file",), "the file, whose ending says the format", {"nargs": "?", "default": None, "metavar": "FILE"}),
-            Argument(("--format",), "capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
+            Argument(("--with",), "for an archive: some of modules,inputs,outputs (all)", {"metavar": "PARTS", "dest": "with_"}),
+            Argument(("--format",), "car, capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
         )),
         Verb("node", "nodes", "Start, stop, ping or ask the node that serves Homestar's JSON-RPC from this store.", (
@@ -158,8 +178,12 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("--find",), "ask the peers for the receipt of this", {"metavar": "X", "default": None}, thing=True),
             Argument(("--leave",), "leave the network", {"action": "store_true"}),
         )),
-        Verb("trust", "peers", "Use a peer's receipts; without one, list whom you trust.", (
-            Argument(("peer",), "its id", {"nargs": "?", "default": None}),
+        Verb("trust", "trusting", "Say whose receipts are used: keys, peers, how many must agree; without words, list them.", (
+            Argument(("what",), "add, remove, quorum, optimistic, revoke, or a DID or peer", {"nargs": "?", "default": None, "metavar": "WHAT"}),
+            Argument(("who",), "a DID, the id of a peer, a number, on or off, or a CID", {"nargs": "?", "default": None, "metavar": "WHO"}),
+            Argument(("--for",), "for the tasks of this module alone", {"metavar": "MODULE", "dest": "module"}, thing=True),
+            Argument(("--name",), "what to call it", {"default": ""}),
+            Argument(("--sample",), "the part that is run again with `optimistic` (5%%)", {"metavar": "P%"}),
             Argument(("--remove",), "trust it no longer", {"action": "store_true"}),
         )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),

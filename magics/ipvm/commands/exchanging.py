@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ipvm import scenes
+from ipvm import scenes, shared
 from ipvm.commands.things import cid_of, thing_of, told_on_terminal
 from ipvm.views import View
 from ipvm_kernel import Workflow
@@ -42,13 +42,23 @@ def get(what: str, file: str | Path | None = None) -> View:
 
 
 def load(file: str | Path, *, trust: bool = False) -> View:
-    """Bring in a file: a database of Homestar's, a capsule of a receipt, or a workflow.
+    """Bring in a file: an archive (CAR), a database of Homestar's, a capsule of a receipt, or a workflow.
+
+    Of an archive every block is checked, and all of it comes in or nothing.
 
     Args:
         file: Its path.
         trust: Its receipts may be replayed.
     """
-    loaded = bring(default(), Path(file).expanduser(), trust=trust)
+    path = Path(file).expanduser()
+    if path.is_file():
+        from ipvm_kernel.session import shares
+
+        if shares.is_archive(path):
+            with told_on_terminal():
+                told = shared.arrived(default(), shares.load_archive(default(), path, trust=trust))
+            return View(told.text, data=[told.data], failed=bool(told.data["refused"]))
+    loaded = bring(default(), path, trust=trust)
     data: list[Any] = [{"instruction": named.instruction, "receipt_cid": named.receipt} for named in loaded.receipts]
     data += [{"workflow": cid} for cid in loaded.workflows]
     data += [{"refused": line} for line in loaded.refused]
@@ -63,8 +73,10 @@ _FORMATS: Final = {
     "png": "the graph as a picture of pixels",
     "prov": "what was done as W3C PROV-JSON",
     "crate": "what was done as a Workflow Run RO-Crate, a folder or a .zip",
+    "car": "an archive of a receipt, task, workflow, notebook or share with all that it needs",
 }
 _ENDINGS: Final = {
+    ".car": "car",
     ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".svg": "svg", ".png": "png",
     ".prov.json": "prov", ".provjson": "prov", ".zip": "crate", ".crate": "crate",
 }  # fmt: skip
@@ -74,6 +86,7 @@ def export(
     x: Any = None,
     file: str | Path | None = None,
     *,
+    with_: str | None = None,
     format: str | None = None,  # noqa: A002 - as it is typed
     homestar_db: str | Path | None = None,
 ) -> View:
@@ -82,14 +95,15 @@ def export(
     Args:
         x: What to write: a receipt, a task, or a workflow.
         file: The file; its ending says the format if `format` does not.
-        format: capsule, dot, mermaid, svg, png, prov or crate.
+        with_: For an archive, which content goes along: modules, inputs, outputs, with commas (all).
+        format: car, capsule, dot, mermaid, svg, png, prov or crate.
         homestar_db: A database for Homestar, new or of a node that is not running: of all receipts, or of X.
     """
     session = default()
     if homestar_db is None:
         if x is None or file is None:
             raise BadInput("expected X and FILE, or --homestar-db FILE for a database; found neither")
-        return _export(session, x, Path(file).expanduser(), format)
+        return _export(session, x, Path(file).expanduser(), format, with_)
     if format is not None:
         raise BadInput("expected either --format or --homestar-db; found both")
     if file is not None:
@@ -106,12 +120,16 @@ def export(
     return View(text, data=[{"file": str(target), "receipts": receipts, "workflows": workflows, "left": left}])
 
 
-def _export(session: Session, x: Any, target: Path, chosen: str | None) -> View:
+def _export(session: Session, x: Any, target: Path, chosen: str | None, parts: str | None) -> View:
     """Write one thing in one format."""
     name = target.name.lower()
     form = chosen or next((form for ending, form in _ENDINGS.items() if name.endswith(ending)), "capsule")
     if form not in _FORMATS:
         raise BadInput(f"expected a format among {', '.join(_FORMATS)}; found {printable(form, limit=40)!r}")
+    if form == "car":
+        from ipvm.commands.sharing import archive
+
+        return archive(session, x, target, parts)
     if form == "capsule":
         written = export_capsule(session, cid_of(x), target)
         return View(f"{written} written to {target}", data=[{"file": str(target), "cid": written}])

@@ -10,7 +10,7 @@ from ipvm.views import View, table
 from ipvm_kernel import Handle, Run
 from ipvm_kernel.node import control
 from ipvm_kernel.printable import plural, printable
-from ipvm_kernel.session import admit_peer, default, home_folder, join_peers, joined_peers, leave_peers, trust_policy
+from ipvm_kernel.session import default, home_folder, join_peers, joined_peers, leave_peers, trust_policy
 
 
 def peer(address: str | None = None, *, publish: Any = None, find: Any = None, leave: bool = False) -> View:
@@ -103,30 +103,3 @@ def _listed(*, node: bool) -> View:
         lines.append(table(rows, ["peer", "where", "trust"]))
     data = [{"peer_id": name, "address": where, "trusted": policy.trusts(name)} for name, where in connected.items()]
     return View("\n".join(lines), data=data)
-
-
-def trust(peer: str | None = None, *, remove: bool = False) -> View:
-    """Use the receipts of a peer from now on, those that it sent before too; or list whom you trust.
-
-    A receipt of a peer is used where it means here what it means there, and never otherwise.
-
-    Args:
-        peer: Its id: 12D3Koo...
-        remove: Trust it no longer; what was taken from it stays.
-    """
-    policy = trust_policy()
-    if peer is None:
-        names = list(policy.peers)
-        return View(
-            "\n".join(names) or "no peer is trusted: only what was made here is used",
-            data=[{"peer_id": n} for n in names],
-        )
-    if remove:
-        gone = policy.distrust(peer)
-        shown = printable(peer, limit=80)
-        return View(f"{shown} is trusted no longer" if gone else f"{shown} was not trusted", data=[{"removed": gone}])
-    count = admit_peer(default(), policy, peer)
-    return View(
-        f"{peer} is trusted; {plural(count, 'receipt')} of it may be used now",
-        data=[{"peer_id": peer, "receipts": count}],
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from ipvm import lineages
@@ -73,15 +74,39 @@ def uses(x: Any) -> View:
 
 
 def diff(a: Any, b: Any) -> View:
-    """Return how two tasks, receipts, workflows or runs differ, down to the first input that does.
+    """Return how two tasks, receipts, workflows, runs or notebooks differ, down to the first input or cell that does.
 
     Args:
-        a: A handle, receipt, run or workflow, or the name or CID of one.
+        a: A handle, receipt, run or workflow, or the name or CID of one; a notebook, an archive or a share.
         b: The other.
     """
+    shares_told = _notebooks(a, b)
+    if shares_told is not None:
+        return shares_told
     found = default().diff(thing_of(a), thing_of(b))
     told = lineages.diff_told(found) if isinstance(found, Diff) else lineages.runs_told(found)
     return View(told.text, html=told.html, data=[told.data])
+
+
+def _notebooks(a: Any, b: Any) -> View | None:
+    """Return how two shared notebooks differ, or None if these are none."""
+    if not all(_names_notebook(x) for x in (a, b)):
+        return None
+    from ipvm import shared
+    from ipvm_kernel.session import shares
+
+    session = default()
+    told = shared.compared(shares.compare(session, shares.target(session, a), shares.target(session, b)))
+    return View(told.text, html=told.html, data=[told.data])
+
+
+def _names_notebook(x: Any) -> bool:
+    if isinstance(x, Path) or (isinstance(x, str) and x.endswith((".ipynb", ".car"))):
+        return True
+    if not isinstance(x, str | CID):
+        return False
+    found = default().find(thing_of(x))
+    return type(found.value) is dict and str(found.value.get("ipvm", "")).startswith("share/")
 
 
 def _states(steps: Any) -> dict[CID, str]:

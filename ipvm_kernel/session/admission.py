@@ -1,0 +1,224 @@
+"""What may be used of the receipts that were made elsewhere: asked of the user's policy, each time, receipt by receipt.
+
+Nothing is written when a receipt is admitted in this way. A key that is trusted no longer, a statement that was revoked or
+that has ended therefore counts no more from that moment on, in every kernel (`reliability`: at use, not only at import).
+Receipts of one's own never come here, so replaying them costs nothing more.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.ipld import CID, encode
+from ipvm_kernel.model import WASM_RUN, Instruction
+from ipvm_kernel.printable import printable
+from ipvm_kernel.store.lineage import edges_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ipvm_kernel.model import Receipt
+    from ipvm_kernel.store import OnFile, Store
+    from ipvm_kernel.trust import Policy
+    from ipvm_kernel.trust.attestation import Attestation
+
+_REMEMBERED: Final = 100_000  # statements whose signatures were checked in this session
+_OURS: Final = "ipvm"  # how the engines are called whose receipts mean here what they meant there
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What was decided about a receipt from elsewhere.
+
+    Attributes:
+        receipt: The receipt.
+        kind: Used; to be worked out again and compared; or only shown.
+        reason: Why, for people.
+        issuers: Who signed for it.
+    """
+
+    receipt: CID
+    kind: str
+    reason: str
+    issuers: tuple[str, ...] = ()
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What came of working out again what somebody else had worked out.
+
+    Attributes:
+        receipt: The other receipt.
+        equal: True if the outcomes are equal.
+        told: If they are not: one line that names engines and issuers.
+    """
+
+    receipt: CID
+    equal: bool
+    told: str = ""
+
+
+class Admission:
+    """The way from a store's receipts to those that may be used.
+
+    Args:
+        store: The store.
+        policy: What the user decided.
+        doubts: Says why a receipt of another engine may not mean here what it meant there, or "".
+
+    Attributes:
+        believing: Take every receipt of a task for what it says, whoever signed: for a store where each is worked out again.
+    """
+
+    believing = False
+
+    def __init__(self, store: Store, policy: Policy, doubts: Callable[[Instruction, Receipt], str]) -> None:
+        self._store = store
+        self._policy = policy
+        self._doubts = doubts
+        self._read: dict[CID, Attestation | None] = {}
+
+    def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
+        """Return what the store has on file for each instruction, as `Store.on_file` does, and admitted what may be used."""
+        found = self._store.on_file(instructions)
+        strange = [cid for cid, one in found.items() if not one.admitted and not one.trusted]
+        if strange:
+            for cid, one, judged in self._judged(strange):
+                if judged.kind == "admitted":
+                    found[cid] = msgspec.structs.replace(one, admitted=True)
+        return found
+
+    def judgements(self, instructions: Iterable[CID]) -> dict[CID, Judged]:
+        """Return, for each instruction whose only receipts are from elsewhere, what is decided about the best of them."""
+        found = self._store.on_file(instructions)
+        strange = [cid for cid, one in found.items() if not one.admitted]
+        return {cid: judged for cid, _, judged in self._judged(strange)}
+
+    def _judged(self, instructions: Sequence[CID]) -> list[tuple[CID, OnFile, Judged]]:
+        """Judge the receipts of some instructions, and return the best of each."""
+        candidates = {cid: self._store.receipts_of(cid) for cid in instructions}
+        statements = self._statements([one.cid for found in candidates.values() for one in found])
+        now = time.time()
+        judged = []
+        for cid, found in candidates.items():
+            best: tuple[OnFile, Judged] | None = None
+            for one in sorted(found, key=lambda one: one.filed):
+                verdict = self._judge(cid, one, statements.get(one.cid, []), now)
+                if best is None or (verdict.kind == "admitted" and best[1].kind != "admitted"):
+                    best = (one, verdict)
+                elif verdict.kind == best[1].kind == "admitted" and _differ(best[0], one):
+                    verdict = Judged(
+                        one.cid, "unverified",
+                        f"two receipts that may be used differ, {best[0].cid} and {one.cid}: it is worked out again",
+                        (*best[1].issuers, *verdict.issuers),
+                    )  # fmt: skip
+                    best = (one, verdict)
+                    break
+            if best is not None:
+                judged.append((cid, *best))
+        return judged
+
+    def _judge(self, instruction: CID, one: OnFile, statements: list[Attestation], now: float) -> Judged:
+        issuers = tuple(dict.fromkeys(made.issuer for made in statements))
+
+        def no(reason: str) -> Judged:
+            return Judged(one.cid, "unverified", reason, issuers)
+
+        if not statements and not self.believing:
+            return no("nobody signed for it")
+        receipt = one.receipt
+        if receipt is None or one.ran is None:
+            return no("its value or its task is not here")
+        if self.believing:
+            return Judged(one.cid, "admitted", "it is taken for what it says", issuers)
+        if not receipt.ok:
+            return no("errors of others are never used")
+        try:
+            run = Instruction.from_block(self._store.get(instruction), trusted=True)
+        except IpvmError:
+            return no("its task is not here")
+        verdict = self._policy.judge(
+            one.cid,
+            [made for made in statements if made.instruction == instruction],
+            module=run.module,
+            pure=run.op == WASM_RUN,
+            secret=self._policy.secret,
+            now=now,
+        )
+        if verdict.kind != "admitted":
+            return Judged(one.cid, verdict.kind, verdict.reason, issuers)
+        if not any(made.engine.startswith(_OURS) for made in statements):
+            why = self._doubts(run, receipt)
+            if why:
+                return no(why)
+        absent = [
+            edge.target
+            for edge in edges_of(run, receipt)
+            if edge.kind == "value" and self._store.size(edge.target) is None
+        ]
+        if absent:
+            return no(f"its value {absent[0]} did not come along")
+        return Judged(one.cid, "admitted", verdict.reason, tuple(verdict.issuers))
+
+    def _statements(self, receipts: Sequence[CID]) -> dict[CID, list[Attestation]]:
+        """Return the statements about some receipts whose signatures hold; each is checked once a session."""
+        found: dict[CID, list[Attestation]] = {}
+        for receipt, blocks in self._store.attestations(receipts).items():
+            for block in blocks:
+                if block.cid not in self._read:
+                    from ipvm_kernel.trust import attestation
+
+                    if len(self._read) >= _REMEMBERED:
+                        self._read.clear()
+                    try:
+                        self._read[block.cid] = attestation.read(block)
+                    except IpvmError:
+                        self._read[block.cid] = None
+                made = self._read[block.cid]
+                if made is not None and made.receipt == receipt:
+                    found.setdefault(receipt, []).append(made)
+        return found
+
+    def signers(self, receipts: Sequence[CID]) -> dict[CID, list[Attestation]]:
+        """Return who signed for some receipts, whether they count or not."""
+        return self._statements(receipts)
+
+    def compare(self, instruction: CID, receipt: Receipt) -> list[Compared]:
+        """Compare what was just worked out here with what others say, and put those aside who say something else.
+
+        Whoever signed for another outcome of a pure task is not believed any more, in anything, until the user says so.
+        """
+        others = [one for one in self._store.receipts_of(instruction) if not one.own and one.cid != receipt.cid]
+        same = [one for one in self._store.receipts_of(instruction) if one.cid == receipt.cid]
+        compared = [Compared(one.cid, equal=True) for one in same[:1]]
+        statements = self._statements([one.cid for one in [*others, *same]])
+        ours = encode(receipt.out.to_ipld())
+        for one in others:
+            theirs = one.receipt
+            if theirs is None:
+                continue
+            if encode(theirs.out.to_ipld()) == ours:
+                compared.append(Compared(one.cid, equal=True))
+                continue
+            signed = statements.get(one.cid, [])
+            compared.append(Compared(one.cid, equal=False, told=self._diverged(instruction, receipt, one.cid, signed)))
+        return compared
+
+    def _diverged(self, instruction: CID, ours: Receipt, theirs: CID, signed: list[Attestation]) -> str:
+        name = printable(ours.func, limit=60)
+        makers = ", ".join(f"{printable(made.engine, limit=60)} of {made.issuer}" for made in signed)
+        line = (
+            f"divergence: {name} ({instruction.short}) gave {ours.cid} here and {theirs} "
+            f"{'by ' + makers if makers else 'where it came from, which nobody signed'}"
+        )
+        put_aside = [made.issuer for made in signed if self._policy.quarantine(made.issuer, line)]
+        if put_aside:
+            line += f". Nothing of {', '.join(put_aside)} is used any more; `ipvm trust add DID` takes that back"
+        return line
+
+
+def _differ(a: OnFile, b: OnFile) -> bool:
+    one, other = a.receipt, b.receipt
+    return one is not None and other is not None and encode(one.out.to_ipld()) != encode(other.out.to_ipld())

@@ -1,0 +1,277 @@
+"""Sharing: a notebook, a workflow or a receipt becomes one CID that leads to all that it needs, and an archive of it.
+
+What would leave is listed first; nothing leaves but what the user shares, and nothing that came of a secret.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ipvm_kernel.errors import BadInput, IpvmError, NotAllowed, NotFound
+from ipvm_kernel.ipld import CID, car
+from ipvm_kernel.ipld.unixfs import file_cid
+from ipvm_kernel.model import Instruction, Invocation, Receipt, Task, Workflow
+from ipvm_kernel.printable import printable
+from ipvm_kernel.session.signing import sign
+from ipvm_kernel.sharing import gathering, packing
+from ipvm_kernel.sharing.gathering import Bundle
+from ipvm_kernel.sharing.manifest import Part, Share
+from ipvm_kernel.sharing.notebook import Notebook
+from ipvm_kernel.sharing.unpacking import pin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from ipvm_kernel.session.session import Session
+
+_PACKAGES: Final = ("ipvm", "wasmtime", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "matplotlib", "scipy")
+_IMPORTED: Final = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
+_DISTRIBUTIONS: Final = {"PIL": "pillow", "sklearn": "scikit-learn"}
+_NAME: Final = re.compile(r"[^\w.-]+")
+
+
+class Offer(msgspec.Struct, kw_only=True):
+    """What would leave, or has left.
+
+    Attributes:
+        bundle: Receipts and content.
+        kind: What is shared.
+        name: What it is called.
+        about: The notebook's file, the workflow or the receipt.
+        workflows: Workflows that the receipts belong to.
+        files: Files that the notebook reads by a path, by that path.
+        outside: Paths that the notebook reads and that a reader will not have, with the CID of each.
+        environment: Versions.
+        notebook: The notebook, if one is shared.
+        warnings: What the user should see before it leaves.
+        share: The share, once it is made.
+        statements: How many receipts are signed, once it is made.
+    """
+
+    bundle: Bundle
+    kind: str
+    name: str
+    about: CID
+    workflows: list[CID] = msgspec.field(default_factory=list)
+    files: dict[str, CID] = msgspec.field(default_factory=dict)
+    outside: dict[str, CID] = msgspec.field(default_factory=dict)
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
+    notebook: Notebook | None = None
+    warnings: list[str] = msgspec.field(default_factory=list)
+    share: Share | None = None
+    statements: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """How the archive is called."""
+        return f"{_NAME.sub('-', Path(self.name).stem)[:80] or 'shared'}.car"
+
+
+def prepare(
+    session: Session,
+    what: Path | CID,
+    *,
+    parts: Collection[Part] = gathering.PARTS,
+    most: int = gathering.MOST_BYTES,
+    secrets: bool = False,
+) -> Offer:
+    """Return what would leave if something was shared. Nothing leaves, and nothing is signed.
+
+    Args:
+        session: Where its receipts are.
+        what: A notebook's path, or the CID of a receipt, task, workflow or file.
+        parts: Which content goes along.
+        most: Bytes of one input or output that goes along, at most.
+        secrets: What came of a secret is no reason to refuse: nothing is going to leave.
+
+    Raises:
+        NotFound: It is not here.
+        Malformed: It is no notebook.
+        NotAllowed: Something came of a secret.
+    """
+    session.store.sync()
+    made = _notebook(session, what, parts, most) if isinstance(what, Path) else _thing(session, what, parts, most)
+    if not secrets:
+        gathering.refuse_secrets(session.store, made.bundle)
+    return made
+
+
+def _notebook(session: Session, path: Path, parts: Collection[Part], most: int) -> Offer:
+    from ipvm_kernel.sharing import notebook as notebooks
+
+    found = notebooks.read(path)
+    dropped: list[str] = []
+    data = notebooks.cleaned(found, dropped=dropped)
+    wanted: dict[CID, CID | None] = {}
+    workflows: dict[CID, None] = {}
+    for cell in found.cells:
+        wanted.update(cell.receipts)
+        for cid in cell.workflows:
+            workflow = _workflow(session, cid)
+            if workflow is not None:
+                workflows[cid] = None
+                wanted = {**dict.fromkeys(workflow.by_instruction()), **wanted}
+    bundle = gathering.gather(session.store, wanted, on_file=session.admission.on_file, parts=parts, most=most)
+    about = session.store.put_file(data, "input")
+    files, outside = _files(session, path.parent, bundle)
+    return Offer(
+        bundle=bundle,
+        kind="notebook",
+        name=path.name,
+        about=about,
+        workflows=list(workflows),
+        files=files if "file" in parts else {},
+        outside=outside if "file" in parts else {**outside, **files},
+        environment=_environment(found),
+        notebook=found,
+        warnings=[*dropped, *notebooks.leaks(found)],
+    )
+
+
+def _workflow(session: Session, cid: CID) -> Workflow | None:
+    try:
+        return Workflow.from_block(session.store.get(cid), trusted=True)
+    except IpvmError:
+        return None
+
+
+def _files(session: Session, folder: Path, bundle: Bundle) -> tuple[dict[str, CID], dict[str, CID]]:
+    """Return the files that a notebook reads by a path beside it, and those that it reads elsewhere."""
+    files: dict[str, CID] = {}
+    outside: dict[str, CID] = {}
+    for cid, names in session.store.called(bundle.content).items():
+        for name in names:
+            if "/" not in name and "." not in name:
+                continue  # what a module is called in messages
+            path = Path(name)
+            inside = not path.is_absolute() and ".." not in path.parts and not name.startswith("~")
+            try:
+                there = (folder / path).is_file() and file_cid(folder / path) == cid
+            except OSError:
+                there = False
+            if inside and there:
+                files[path.as_posix()] = cid
+            elif not inside and "://" not in name:
+                outside[name] = cid
+    return dict(sorted(files.items())), {name: cid for name, cid in outside.items() if cid not in files.values()}
+
+
+def _environment(notebook: Notebook) -> dict[str, str]:
+    """Return the versions of what a notebook is made with. No host, no user, no path."""
+    from platform import python_version
+
+    imported = {
+        _DISTRIBUTIONS.get(name, name)
+        for name in _IMPORTED.findall("\n".join(cell.source for cell in notebook.cells if cell.kind == "code"))
+    }
+    found = {"python": python_version()}
+    for name in _PACKAGES:
+        if name in imported or name in {"ipvm", "wasmtime"}:
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def _thing(session: Session, cid: CID, parts: Collection[Part], most: int) -> Offer:
+    node = session.find(cid).node
+    wanted: Mapping[CID, CID | None]
+    workflows: list[CID] = []
+    match node:
+        case Workflow():
+            wanted, kind, about, name = dict.fromkeys(node.by_instruction()), "workflow", cid, f"workflow {cid.short}"
+            workflows = [cid]
+        case Receipt():
+            instruction = session.instruction_of(cid)
+            wanted, kind, about, name = {instruction: cid}, "receipt", cid, f"{node.func} {cid.short}"
+        case Instruction() | Task() | Invocation():
+            instruction = session.instruction_of(cid)
+            found = session.admission.on_file([instruction]).get(instruction)
+            if found is None or not found.admitted:
+                raise NotFound(f"{cid} has no receipt to be shared: run it first")
+            wanted, kind, about = {instruction: found.cid}, "receipt", found.cid
+            name = f"{found.receipt.func if found.receipt is not None else 'receipt'} {found.cid.short}"
+        case _:
+            raise BadInput(f"expected a notebook, receipt, task or workflow, found a {session.find(cid).kind}: {cid}")
+    bundle = gathering.gather(session.store, wanted, on_file=session.admission.on_file, parts=parts, most=most)
+    if not bundle.receipts:
+        why = f": {bundle.missing[0]}" if bundle.missing else ""
+        raise NotFound(f"nothing of {cid} can be shared{why}")
+    return Offer(
+        bundle=bundle, kind=kind, name=printable(name, limit=200), about=about, workflows=workflows, environment={}
+    )
+
+
+def seal(session: Session, offer: Offer, *, signed: bool = True) -> Share:
+    """Make the share of what was prepared: sign for what was made here, and pin it so that it stays.
+
+    Raises:
+        IpvmError: The key cannot be read or made.
+    """
+    statements = sign(session, offer.bundle.receipts.values(), own=signed)
+    share = packing.pack(
+        session.store,
+        offer.bundle,
+        kind=offer.kind,  # type: ignore[arg-type]
+        name=offer.name,
+        about=offer.about,
+        statements=statements,
+        workflows=offer.workflows,
+        files=offer.files,
+        environment=offer.environment,
+    )
+    offer.share, offer.statements = share, len(statements)
+    session.store.pin(pin_of(share.name, share.cid), share.cid)
+    session.store.sync()
+    return share
+
+
+def write_archive(session: Session, root: CID, target: Path, told: Callable[[int], None] | None = None) -> int:
+    """Write the archive of a share, whole or not at all, and return its bytes.
+
+    Raises:
+        BadInput: It cannot be written there.
+        NotFound: A part of the share is not here any more.
+    """
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with fresh.open("wb") as file:
+            count = 0
+            for piece in car.parts([root], packing.contents(session.store, root)):
+                file.write(piece)
+                count += len(piece)
+                if told is not None:
+                    told(count)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be written: {error.strerror}") from None
+    finally:
+        fresh.unlink(missing_ok=True)
+    return count
+
+
+def undo(session: Session, root: CID) -> list[str]:
+    """Take the pins of a share away, and return their names. What others have fetched they keep."""
+    names = [name for name, cid in session.store.pins().items() if cid == root and name.startswith("share/")]
+    for name in names:
+        session.store.unpin(name)
+    return names
+
+
+def secret(session: Session, cid: CID, name: str) -> str:
+    """Mark something that must not leave this machine, nor anything that comes of it, and return the name of the mark."""
+    label = f"{gathering.SECRET}{name or cid.short}"
+    before = session.store.pins().get(label)
+    if before is not None and before != cid:
+        raise NotAllowed(f"another secret is called {printable(label, limit=80)!r}: give this one a name of its own")
+    session.store.pin(label, cid)
+    return label

@@ -1,0 +1,143 @@
+"""Trusting: whose receipts are used, of whom how many must agree, and whose word counts no longer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ipvm.commands.things import cid_of
+from ipvm.views import View, table
+from ipvm_kernel.errors import BadInput
+from ipvm_kernel.printable import plural, printable
+from ipvm_kernel.session import admit_peer, default, trust_policy
+
+if TYPE_CHECKING:
+    from ipvm_kernel import CID
+
+_WORDS = ("add", "remove", "quorum", "optimistic", "revoke")
+
+
+def trust(
+    what: str | None = None,
+    who: str | None = None,
+    *,
+    module: Any = None,
+    name: str = "",
+    sample: str | None = None,
+    remove: bool = False,
+) -> View:
+    """Say whose receipts are used from now on, those that came before too; or list whom you trust.
+
+    What you decide holds at once, in every kernel, and is looked at with each use.
+
+    Args:
+        what: `add` or `remove` a key or peer; `quorum` of how many keys that you trust must say the same (1); `optimistic`,
+            to use what anybody signed while a part of it is run again here; `revoke` a statement. A DID or the id of a
+            peer alone is added.
+        who: A DID (did:key:z6Mk...) or the id of a peer (12D3Koo...); a number; `on` or `off`; the CID of a statement.
+        module: For the tasks of this module alone.
+        name: What to call it.
+        sample: The part that is run again with `optimistic`, "5%" say.
+        remove: Trust it no longer.
+    """
+    policy = trust_policy()
+    if what is None:
+        return _listed()
+    if what not in _WORDS:
+        if who is not None:
+            raise BadInput(f"expected one of {', '.join(_WORDS)}, found {printable(what, limit=40)!r}")
+        what, who = "add", what
+    if remove:
+        what = "remove"
+    if who is None:
+        wanted = {"quorum": "a number", "optimistic": "on or off", "revoke": "the CID of a statement"}
+        raise BadInput(f"expected {wanted.get(what, 'a DID or the id of a peer')} after {what!r}, found nothing")
+    match what:
+        case "add":
+            return _add(who, None if module is None else cid_of(module), name)
+        case "remove":
+            gone = policy.distrust_key(who) if who.startswith("did:") else policy.distrust(who)
+            shown = printable(who, limit=80)
+            told = f"{shown} is trusted no longer" if gone else f"{shown} was not trusted"
+            return View(told, data=[{"removed": gone}])
+        case "quorum":
+            policy.set_quorum(_number(who))
+            return View(
+                f"{plural(policy.quorum, 'key')} that you trust must say the same", data=[{"quorum": policy.quorum}]
+            )
+        case "optimistic":
+            return _optimistic(who, sample)
+    cid = cid_of(who)
+    revoked = policy.revoke(cid)
+    return View(f"{cid} {'counts no longer' if revoked else 'was revoked already'}", data=[{"revoked": cid}])
+
+
+def _add(who: str, module: CID | None, name: str) -> View:
+    policy = trust_policy()
+    if not who.startswith("did:"):
+        count = admit_peer(default(), policy, who)
+        return View(
+            f"{who} is trusted; {plural(count, 'receipt')} of it may be used now",
+            data=[{"peer_id": who, "receipts": count}],
+        )
+    policy.trust_key(who, module, name)
+    back = policy.release(who)
+    where = f"for the module {module}" if module is not None else "for all modules"
+    again = "; it was put aside, and counts again" if back else ""
+    return View(
+        f"{who} is trusted {where}{again}: what it signed is used where the task is asked for",
+        data=[{"did": who, "module": module, "released": back}],
+    )
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise BadInput(f"expected a number of keys, found {printable(text, limit=40)!r}") from None
+
+
+def _optimistic(who: str, sample: str | None) -> View:
+    from ipvm_kernel.session import shares
+
+    if who not in {"on", "off"}:
+        raise BadInput(f"expected on or off, found {printable(who, limit=40)!r}")
+    policy = trust_policy()
+    policy.set_optimistic(who == "on", None if sample is None else shares.share_from_text(sample))
+    told = (
+        f"receipts of pure tasks that anybody signed are used, and {policy.sample:.0%} of them are run again and compared"
+        if policy.optimistic
+        else "receipts are used if you trust who signed them"
+    )
+    return View(told, data=[{"optimistic": policy.optimistic, "sample": policy.sample}])
+
+
+def _listed() -> View:
+    policy = trust_policy()
+    rows = [
+        [did, known.name or "-", "all modules" if not known.modules else ", ".join(known.modules), _when(known.since)]
+        for did, known in policy.keys.items()
+    ]
+    rows += [[peer, "a peer", "all modules", _when(known.since)] for peer, known in policy.peers.items()]
+    lines = (
+        [table(rows, ["who", "name", "for", "since"])]
+        if rows
+        else ["nobody is trusted: only what was made here is used"]
+    )
+    if policy.quorum > 1:
+        lines.append(f"{plural(policy.quorum, 'key')} must say the same")
+    if policy.optimistic:
+        lines.append(f"optimistic: what anybody signed is used, and {policy.sample:.0%} of it is run again")
+    lines += [f"put aside: {did}: {known.why}" for did, known in policy.quarantined.items()]
+    if policy.revoked:
+        lines.append(f"{plural(len(policy.revoked), 'statement')} revoked")
+    data: list[Any] = [
+        {"did": did, "name": known.name, "modules": list(known.modules)} for did, known in policy.keys.items()
+    ]
+    data += [{"peer_id": peer} for peer in policy.peers]
+    data += [{"quarantined": did, "why": known.why} for did, known in policy.quarantined.items()]
+    return View("\n".join(lines), data=data)
+
+
+def _when(since: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
