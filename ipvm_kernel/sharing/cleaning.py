@@ -8,6 +8,7 @@ that `opened` puts in front are taken out by `cleaned`, so that a notebook share
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ LOADER: Final = "%load_ext ipvm"
 _LOADS: Final = re.compile(r"^[ \t]*%(?:re)?load_ext[ \t]+ipvm[ \t]*$", re.MULTILINE)
 _KERNEL: Final = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _PYTHON: Final = {"python", "python3", "ipython", "ipvm", ""}
+_KERNELS: Final = {"", "ipvm", "python3"}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+#()-]{0,59}")
 _SLIDES: Final = frozenset({"slide", "subslide", "fragment", "skip", "notes", "-"})
 _TAGS: Final = 20
@@ -68,7 +70,7 @@ def opened(
             for what in escaped:
                 told.add(what, _called(index, cell))
     if raw["metadata"]["kernelspec"]["name"] != "python3":
-        told.add(f"the kernel {raw['metadata']['kernelspec']['name']}; it asks for python3 now", "the notebook")
+        _renamed(raw["metadata"]["kernelspec"]["name"], told)
         raw["metadata"] |= {"kernelspec": _KERNEL, "language_info": {"name": "python"}}
     taken = {cell["id"] for cell in raw["cells"]}
     front = []
@@ -88,8 +90,7 @@ def opened(
 
 def _own(kind: str, ident: str, source: str, taken: set[str]) -> dict[str, Any]:
     """Return a cell that `cleaned` takes out again, unless somebody wrote in it."""
-    while ident in taken:
-        ident += "-"
+    ident = next(name for n in itertools.count() if (name := f"{ident}-{n}" if n else ident) not in taken)
     cell: dict[str, Any] = {
         "cell_type": kind,
         "id": ident,
@@ -180,9 +181,15 @@ def _of_notebook(notebook: Notebook, told: Told) -> dict[str, Any]:
             "kernelspec": {"display_name": name, "language": language, "name": name},
             "language_info": {"name": language},
         }
+    elif kernel not in _KERNELS:
+        _renamed(kernel, told)
     title = metadata.get("title")
     if isinstance(title, str) and title and len(title) <= 200:
         made["title"] = printable(title)
     for name in sorted(set(metadata) - set(made)):
         told.add(f"{printable(name, limit=40)} in the notebook's metadata", "the notebook")
     return made
+
+
+def _renamed(kernel: str, told: Told) -> None:
+    told.add(f"the kernel {kernel}; it asks for python3 now", "the notebook")

@@ -64,8 +64,8 @@ _CLASSES: Final = frozenset({"dataframe"})
 _TAG: Final = re.compile(
     r"""<(?:/[a-z][a-z0-9]*+\s*+
          |[a-z][a-z0-9]*+(?:\s++[a-z][a-z-]*+(?:=(?:"[^"<>]*+"|'[^'<>]*+'|[a-zA-Z0-9]++))?+)*+\s*+/?
-        )>""",
-    re.VERBOSE,
+        )>|<(?=[\s0-9=])""",
+    re.VERBOSE | re.ASCII,
 )
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -76,7 +76,7 @@ _STYLES: Final = re.compile(
     r"overflow(?:-[xy])?|overflow-wrap|table-layout|text-align|text-decoration|vertical-align|white-space|width|word-break|"
     r"word-wrap"
 )
-_VALUE: Final = re.compile(r"(?:[a-zA-Z0-9 .,%#-]|(?:rgb|rgba|hsl|hsla)\([0-9 .,%/]*+\))++")
+_VALUE: Final = re.compile(r"(?:(?:rgb|rgba|hsl|hsla)\([0-9 .,%/]*+\)|[a-zA-Z0-9 .,%#-])++")
 _NEGATIVE: Final = re.compile(r"(?:^|[\s,])-")
 
 
