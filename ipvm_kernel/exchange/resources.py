@@ -1,29 +1,28 @@
 """Resources: what a task needs, brought into the store before it runs: from the store, then Kubo, then a gateway.
 
-A file is fetched block by block, and each block is checked against its CID before anything is done with it, so whoever
-sends can at most refuse. Content by `file:` and `https:` has no CID in its address: the CID of what was found is recorded,
+A file comes as an archive or block by block, and each block is checked against its CID before anything is done with it, so
+whoever sends can at most refuse. Content by `file:` and `https:` has no CID in its address: the CID of what was found is recorded,
 as a pin named by the address, and what is found later must have it. Nothing is fetched that is on file, and nothing at
 all until something needs it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from concurrent.futures import Future
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from ipvm_kernel.errors import BadInput, Cancelled, IpvmError, LimitExceeded, Mismatch, NotFound
+from ipvm_kernel.errors import BadInput, IpvmError, LimitExceeded, Mismatch, NotFound
 from ipvm_kernel.exchange.asking import Asked, Fetching, Source, gathered
+from ipvm_kernel.exchange.flights import Flight, Flights
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import entry, read
 from ipvm_kernel.model import Promise, address
 from ipvm_kernel.printable import printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ipvm_kernel.exchange.settings import Settings
     from ipvm_kernel.ipld import FileBytes, Ipld
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.store import Store
     from ipvm_kernel.wasm.stop import Stop
 
-_TICK: Final = 0.02
+_PIECE: Final = 1 << 20  # bytes of a file that are read at once
 _MODULES: Final = (b"\0asm", b"(")  # how Wasm and its text begin
 
 Use = Literal["module", "input"]
@@ -47,16 +46,17 @@ class Resources:
 
     Attributes:
         watch: Told of each step of a fetch, in whichever thread makes it.
+        more: Gives who else may be asked, after Kubo and the gateway.
     """
 
     def __init__(self, store: Store, settings: Settings | None = None) -> None:
         self.watch: Callable[[Fetching], None] | None = None
+        self.more: Callable[[], Sequence[Source]] | None = None
         self._store = store
         self._settings = settings
         self._sources: list[Source] | None = None
-        self._flying: dict[str, _Flight] = {}
+        self._flights = Flights()
         self._modules: set[CID] = set()
-        self._lock = threading.Lock()
 
     # --- what is here -------------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Resources:
             raise NotFound(f"{printable(str(path), limit=300)} cannot be read: {error.strerror}") from None
         return self._record(text, cid, before)
 
-    def _download(self, text: str, use: Use, before: CID | None, flight: _Flight) -> CID:
+    def _download(self, text: str, use: Use, before: CID | None, flight: Flight[CID]) -> CID:
         from ipvm_kernel.exchange import web
 
         data = web.fetch(
@@ -244,15 +244,15 @@ class Resources:
         except IpvmError:
             return ""
 
-    def _inside(self, place: address.Address, use: Use, flight: _Flight) -> CID:
+    def _inside(self, place: address.Address, use: Use, flight: Flight[CID]) -> CID:
         """Fetch a file in a folder, each folder on the way checked, and record which one it is."""
-        asked = Asked(place.text, self.sources, flight.deadline, flight.told, self._tell)
         found = place.cid
-        for name in place.path.split("/"):
-            assert found is not None
-            folder, found = found, entry(found, asked.block(found), name)
-            if found is None:
-                raise NotFound(f"the folder {folder} has no {printable(name, limit=100)!r}")
+        with self._asked(place.text, flight, archives=False) as asked:
+            for name in place.path.split("/"):
+                assert found is not None
+                folder, found = found, entry(found, asked.block(found), name)
+                if found is None:
+                    raise NotFound(f"the folder {folder} has no {printable(name, limit=100)!r}")
         assert found is not None
         kept = self.fetch(found, use) if self.has(found) else self._bring(found, use, flight)
         return self._record(place.text, kept, None)
@@ -260,14 +260,28 @@ class Resources:
     @property
     def fetching(self) -> list[Fetching]:
         """What is fetched at this moment, and how far it is."""
-        with self._lock:
-            return [flight.told for flight in self._flying.values()]
+        return self._flights.told
 
-    def _bring(self, cid: CID, use: Use, flight: _Flight) -> CID:
+    def _asked(
+        self,
+        root: CID | str,
+        flight: Flight[T],
+        *,
+        archives: bool = True,
+        tell: Callable[[Fetching, int], None] | None = None,
+    ) -> Asked:
+        sources = [*self.sources, *(self.more() if self.more is not None else ())]
+        most = self.settings.max_bytes if archives else 0
+        return Asked(root, sources, flight.deadline, flight.told, tell or self._tell, archives=most)
+
+    def _bring(self, cid: CID, use: Use, flight: Flight[CID]) -> CID:
         """Fetch the content of a CID, whole, and keep it."""
-        asked = Asked(cid, self.sources, flight.deadline, flight.told, self._tell)
-        if cid.codec not in {"raw", "dag-pb"}:
-            return self._store.put(Block(cid, asked.block(cid)))
+        with self._asked(cid, flight) as asked:
+            if cid.codec not in {"raw", "dag-pb"}:
+                return self._store.put(Block(cid, asked.block(cid)))
+            return self._keep(cid, use, asked)
+
+    def _keep(self, cid: CID, use: Use, asked: Asked) -> CID:
         pieces = read(cid, asked.block, max_bytes=self.settings.max_bytes)
         with gathered(pieces) as whole:
             kept = self._store.put_file(whole, use)
@@ -275,73 +289,92 @@ class Resources:
             self._store.pin(f"ipfs://{cid}", kept)
         return kept
 
+    # --- more than one file -------------------------------------------------------------------------------------------
+
+    def fetch_dag(
+        self, root: CID, *, stop: Stop | None = None, progress: Callable[[Fetching], None] | None = None
+    ) -> Path:
+        """Return the path of a new temporary file: an archive of everything that a root reaches by links.
+
+        Each block was checked, and comes once, parents before children. What is in the store is taken from there. The
+        store is not changed, and whoever asked removes the file.
+
+        Args:
+            root: Where it begins: dag-cbor, dag-json or dag-pb; a raw block is its own archive.
+            stop: Says when to wait no longer.
+            progress: Told of each step, in the thread that makes it.
+
+        Raises:
+            NotFound, Mismatch: Something of it is nowhere; the message says what, the way to it from the root, who was
+                asked, and what to ask the sender for.
+            LimitExceeded: It is more than the settings allow (`IPVM_FETCH_BYTES`), or of more than 500,000 blocks.
+            Malformed, HashNotAllowed: A block that was sent is what its CID says, and not what its codec says.
+            Cancelled: It was stopped.
+        """
+        descriptor, name = tempfile.mkstemp(prefix="ipvm-", suffix=".car")
+        path = Path(name)
+
+        def work(flight: Flight[Path]) -> Path:
+            from ipvm_kernel.exchange import dags
+
+            def tell(told: Fetching, count: int) -> None:
+                self._tell(told, count)
+                if progress is not None:
+                    progress(told)
+
+            with os.fdopen(descriptor, "wb") as file, self._asked(root, flight, tell=tell) as asked:
+                dags.write(root, self._store, asked, file, max_bytes=self.settings.max_bytes)
+            return path
+
+        try:
+            return self._wait(str(root), stop, work, alone=True)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def unpack(self, cid: CID, target: Path, stop: Stop | None = None) -> list[Path]:
+        """Write a folder of IPFS as a new folder, and return the files in it. They are kept in the store, too.
+
+        Nothing is left at `target` unless all of it came.
+
+        Args:
+            cid: The folder.
+            target: Where it will stand. Nothing is there yet, or an empty folder.
+            stop: Says when to wait no longer.
+
+        Raises:
+            BadInput: It is no folder; a name in it is not safe everywhere.
+            NotAllowed: Something else is at `target`.
+            As `provide` does.
+        """
+
+        def work(flight: Flight[list[Path]]) -> list[Path]:
+            from ipvm_kernel.exchange import folders
+
+            with self._asked(cid, flight) as asked:
+                return folders.unpack(
+                    cid,
+                    target,
+                    asked.block,
+                    lambda child: self._content(child, asked),
+                    flight.deadline,
+                    max_bytes=self.settings.max_bytes,
+                )
+
+        return self._wait(str(cid), stop, work, alone=True)
+
+    def _content(self, cid: CID, asked: Asked) -> Iterator[bytes]:
+        """Yield the content of a file; it is brought in first if it is not here."""
+        content = self.open(cid if self.has(cid) else self._keep(cid, "input", asked))
+        yield from [content] if isinstance(content, bytes) else content.pieces(_PIECE)
+
     def _tell(self, told: Fetching, count: int) -> None:
         told.done = count
         if self.watch is not None:
             self.watch(told)
 
-    # --- waiting ------------------------------------------------------------------------------------------------------
-
-    def _wait(self, name: str, stop: Stop | None, work: Callable[[_Flight], CID]) -> CID:
-        """Return what a fetch gives that one thread makes and any number may wait for.
-
-        The thread may hang in a look-up of a name or in a server that says nothing; whoever waits need not.
-        """
-        with self._lock:
-            flight = self._flying.get(name)
-            if flight is None:
-                flight = self._flying[name] = _Flight(name, self.settings.seconds)
-                threading.Thread(
-                    target=self._fly, args=(name, flight, work), name=f"ipvm-fetch-{name[:40]}", daemon=True
-                ).start()
-            flight.waiting += 1
-        end = time.monotonic() + self.settings.seconds + 1
-        try:
-            while True:
-                if stop is not None and stop.reason is not None:
-                    raise Cancelled(f"stopped while {printable(name, limit=200)} was fetched")
-                with contextlib.suppress(TimeoutError):
-                    return flight.future.result(timeout=_TICK)
-                if time.monotonic() > end:
-                    raise NotFound(
-                        f"{printable(name, limit=300)} was not fetched in {self.settings.seconds:.0f} s: nobody answered. "
-                        "Raise IPVM_FETCH_SECONDS if it is large"
-                    )
-        finally:
-            with self._lock:
-                flight.waiting -= 1
-                if not flight.waiting:
-                    flight.deadline.over = True
-                    if self._flying.get(name) is flight:
-                        del self._flying[name]
-
-    def _fly(self, name: str, flight: _Flight, work: Callable[[_Flight], CID]) -> None:
-        from ipvm_kernel.exchange.http import Over, Refused, Unreachable
-
-        try:
-            found = work(flight)
-        except (Over, Refused, Unreachable) as error:
-            flight.future.set_exception(NotFound(f"{printable(name, limit=300)} was not fetched: {error.message}"))
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            flight.future.set_exception(error)
-        else:
-            flight.future.set_result(found)
-        with self._lock:
-            if self._flying.get(name) is flight:
-                del self._flying[name]
-
-
-class _Flight:
-    """A fetch under way."""
-
-    def __init__(self, name: str, seconds: float) -> None:
-        from ipvm_kernel.exchange.http import Deadline
-
-        self.told = Fetching(name)
-
-        self.deadline = Deadline(seconds)
-        self.future: Future[CID] = Future()
-        self.waiting = 0
+    def _wait(self, name: str, stop: Stop | None, work: Callable[[Flight[T]], T], *, alone: bool = False) -> T:
+        return self._flights.wait(name, self.settings.seconds, stop, work, alone=alone)
 
 
 def _links(value: Ipld) -> Iterator[CID]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -10,15 +11,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from ipvm_kernel.exchange.dags import links
+from ipvm_kernel.ipld import CID, Block, encode
+from ipvm_kernel.ipld.bases import to_varint
 from ipvm_kernel.ipld.unixfs import blocks
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from ipvm_kernel.ipld import CID
-
 Mood = Literal["well", "silent", "slow", "dying", "lying", "busy", "huge", "garbage", "gone", "zipped"]
+Archives = Literal[
+    "well", "short", "hung", "dying", "lying", "busy", "junk", "endless", "portal", "shuffled", "repeated"
+]
 
 _BREATH: Final = 0.02
 
@@ -31,10 +36,18 @@ class Fake:
         blocks: What it has, by CID.
         asked: The CIDs and paths that it was asked for, in order.
         failing: How many requests it still answers by `mood`; then it is well. None for all.
+        archives: What the archives are like that it sends; None if it sends none.
+        sent: How many blocks of an archive it sends before it is as `archives` says.
+        says: What it answers to a call of Kubo's RPC, by path.
+        heard: The bodies that came with such calls.
     """
 
     def __init__(self) -> None:
         self.mood: Mood = "well"
+        self.archives: Archives | Literal[True] | None = None
+        self.sent = 2
+        self.says: dict[str, tuple[int, bytes]] = {}
+        self.heard: list[bytes] = []
         self.failing: int | None = None
         self.blocks: dict[str, bytes] = {}
         self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -49,6 +62,22 @@ class Fake:
             self.blocks[str(root)] = block
         assert root is not None
         return root
+
+    def have(self, *blocks: Block) -> CID:
+        """Have blocks, and return the CID of the last."""
+        self.blocks |= {str(block.cid): block.data for block in blocks}
+        return blocks[-1].cid
+
+    def reach(self, root: str) -> list[tuple[CID, bytes]]:
+        """Return what a root reaches, as far as it is here: in depth first, each once."""
+        pending, found = [CID.parse(root)], dict[CID, bytes]()
+        while pending:
+            cid = pending.pop()
+            data = cid.digest if cid.hash == "identity" else self.blocks.get(str(cid))
+            if cid not in found and data is not None:
+                found[cid] = data
+                pending.extend(child for _, child in reversed(links(cid, data)))
+        return [(cid, data) for cid, data in found.items() if cid.hash != "identity"]
 
     def take_mood(self) -> Mood:
         """Return the mood for one request."""
@@ -82,6 +111,11 @@ class Fake:
             thread.join()
 
 
+def section(cid: CID, data: bytes) -> bytes:
+    """Return a section of an archive (CARv1, "Data"), whatever its bytes are."""
+    return to_varint(len(cid.bytes) + len(data)) + cid.bytes + data
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_fake: Fake
@@ -90,19 +124,28 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's name
         pass
 
+    def handle(self) -> None:
+        """Answer until whoever asks hangs up, in whatever way."""
+        with contextlib.suppress(ConnectionResetError):
+            super().handle()
+
     def do_POST(self) -> None:
         """Answer as Kubo does."""
         parts = urlsplit(self.path)
         fields = parse_qs(parts.query)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
+        if parts.path in self.server_fake.says:
+            self.server_fake.heard.append(body)
+            self._send(*self.server_fake.says[parts.path])
+            return
         match parts.path:
+            case "/api/v0/dag/export" if self.server_fake.archives:
+                self._archive(fields["arg"][0])
             case "/api/v0/block/get":
                 self._block(fields["arg"][0], kubo=True)
             case "/api/v0/block/put":
                 data = body.split(b"\r\n\r\n", 1)[1].rsplit(b"\r\n--", 1)[0]
                 (codec,), (hashed,) = fields["cid-codec"], fields["mhtype"]
-                from ipvm_kernel.ipld import CID
-
                 cid = CID.of(data, codec, hashed)
                 self.server_fake.blocks[str(cid)] = data
                 self._send(200, json.dumps({"Key": str(cid), "Size": len(data)}).encode())
@@ -122,6 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
             fake.headers.append(dict(self.headers.items()))
             status, headers, body = fake.pages[path]
             self._send(status, body, headers)
+        elif path.startswith("/ipfs/") and "format=car" in self.path:
+            if fake.archives:
+                self._archive(path[6:])
+            else:
+                self._send(400, b"no archives here")
         elif path.startswith("/ipfs/"):
             self._block(path[6:], kubo=False)
         else:
@@ -168,6 +216,63 @@ class _Handler(BaseHTTPRequestHandler):
                     time.sleep(_BREATH)
         else:
             self._send(200, data)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while count := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(count))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _archive(self, cid: str) -> None:
+        fake = self.server_fake
+        fake.asked.append(f"car {cid}")
+        fake.headers.append(dict(self.headers.items()))
+        found, mood = fake.reach(cid), fake.archives
+        if mood == "busy":
+            self._send(503, b"come back later")
+        elif mood == "portal":
+            self._send(200, b"<!doctype html><title>Welcome</title>")
+        elif not found:
+            self._send(404, b"not found")
+        else:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for piece in self._sections(CID.parse(cid), found, mood):
+                    self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                if mood == "dying":
+                    self.close_connection = True
+                else:
+                    self.wfile.write(b"0\r\n\r\n")
+
+    def _sections(self, root: CID, found: list[tuple[CID, bytes]], mood: object) -> Iterator[bytes]:
+        """Yield an archive of what was found, which is as the mood is."""
+        fake = self.server_fake
+        head = encode({"roots": [root], "version": 1})
+        yield to_varint(len(head)) + head
+        if mood == "shuffled":
+            found.reverse()
+        for at, (cid, data) in enumerate(found):
+            if at == fake.sent and mood in {"short", "dying"}:
+                return
+            if at == fake.sent and mood == "hung":
+                fake.ended.wait(60)
+                return
+            if at == fake.sent and mood == "lying":
+                data = data[:-1] + bytes([data[-1] ^ 1])  # noqa: PLW2901 - what is sent instead
+            if at == fake.sent and mood in {"junk", "endless"}:
+                for number in itertools.count():
+                    other = Block.raw(number.to_bytes(8) * 131_072)
+                    yield section(other.cid, other.data)
+                    if number == 8 and mood == "junk":
+                        break
+            for _ in range(3 if mood == "repeated" else 1):
+                yield section(cid, data)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         with contextlib.suppress(OSError):

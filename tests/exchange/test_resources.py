@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.exchange.fakes import Mood
 
 WAT = b'(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))'
-PICTURE = bytes(range(256)) * 4096  # four leaves
+PICTURE = b"".join(bytes([n]) * CHUNK_BYTES for n in range(4))  # four leaves
 
 
 @pytest.fixture
@@ -94,14 +94,18 @@ def test_a_value(fake: Fake, address: str) -> None:
 
 def test_a_gateway_by_its_own_protocol(fake: Fake, address: str) -> None:
     """
-    A gateway is asked for raw blocks, which can be checked, and never for a file as a whole.
+    A gateway is asked for blocks and archives, which can be checked, and never for a file as such.
     """
     cid = fake.add(PICTURE)
+    fake.archives = True
     here = resources(gateway=address)
     here.fetch(cid)
 
     assert here.read(cid) == PICTURE
-    assert {headers["Accept"] for headers in fake.headers} == {"application/vnd.ipld.raw"}
+    assert [headers["Accept"] for headers in fake.headers] == [
+        "application/vnd.ipld.raw",
+        "application/vnd.ipld.car; version=1; order=dfs; dups=n",
+    ]
 
 
 def test_a_portals_page_for_a_block(fake: Fake, address: str) -> None:
@@ -374,7 +378,7 @@ def test_nobody_listens(nowhere: str) -> None:
     """
     began = time.monotonic()
 
-    with pytest.raises(NotFound, match=rf"Kubo at {nowhere} does not answer.*doctor"):
+    with pytest.raises(NotFound, match=rf"Kubo at {nowhere} \(does not answer.*doctor"):
         resources(kubo=nowhere).fetch(file_cid(b"x"))
     assert time.monotonic() - began < 5
 
