@@ -65,8 +65,9 @@ class Quarantine:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             self._database = apsw.Connection(str(self.rows))
             undo.callback(self._database.close)
-            self._database.execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF")  # it is whole or it is nothing
-            self._database.execute(sql.PARCEL)
+            self._database.pragma("journal_mode", "off")  # it is whole or it is nothing
+            self._database.pragma("synchronous", "off")
+            self._database.execute(f"BEGIN; {sql.PARCEL}")
             self._undo = undo.pop_all()
         return self
 
@@ -88,7 +89,6 @@ class Quarantine:
 
     def take(self, parcel: Parcel) -> None:
         """Walk a parcel, each part once, and lay aside what it holds. Raises whatever the walk raises."""
-        self._database.execute("BEGIN")
         for cid, pieces, role in parcel.files:
             self._file(cid, pieces, role)
         for block in parcel.blocks:
