@@ -11,6 +11,7 @@ from ipvm_kernel.handles import File, Handle, Promised, lineage
 from ipvm_kernel.model.workflow import read_file
 from ipvm_kernel.provenance import Diff, Difference, Graph, Inputs, Place, RunDiff, Step, Uses, Why, shown, when
 from ipvm_kernel.runs import Run
+from ipvm_kernel.session.admission import Judged
 from ipvm_kernel.session.bringing import Loaded, export_capsule, export_database, load
 from ipvm_kernel.session.defaults import caps_from_environment, current, default, home_folder, set_default
 from ipvm_kernel.session.joining import join as join_peers
@@ -37,6 +38,7 @@ __all__ = [
     "Handle",
     "Handles",
     "Inputs",
+    "Judged",
     "Limits",
     "Loaded",
     "Module",

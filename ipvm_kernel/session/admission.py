@@ -8,6 +8,7 @@ Receipts of one's own never come here, so replaying them costs nothing more.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,11 +16,11 @@ import msgspec
 from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.ipld import CID, encode
 from ipvm_kernel.model import WASM_RUN, Instruction
-from ipvm_kernel.printable import printable
+from ipvm_kernel.printable import plural, printable
 from ipvm_kernel.store.lineage import edges_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ipvm_kernel.model import Receipt
     from ipvm_kernel.store import OnFile, Store
@@ -180,6 +181,33 @@ class Admission:
                 if made is not None and made.receipt == receipt:
                     found.setdefault(receipt, []).append(made)
         return found
+
+    def told(self, compared: Mapping[CID, bool]) -> str:
+        """Return one line on receipts from elsewhere that were not used, or "".
+
+        It says whether working them out again gave the same, and what admits them.
+
+        Args:
+            compared: The receipts, and whether the outcomes were equal.
+        """
+        if not compared:
+            return ""
+        equal = sum(compared.values())
+        outcome = "all equal" if equal == len(compared) else f"{equal:,} equal, {len(compared) - equal:,} DIFFERENT"
+        unknown = Counter(
+            made.issuer
+            for signed in self._statements(list(compared)).values()
+            for made in signed
+            if made.issuer not in self._policy.keys and made.issuer not in self._policy.quarantined
+        )
+        if unknown:
+            did, _ = unknown.most_common(1)[0]
+            admits = f". To use what its signer says: %ipvm trust add {did}"
+        else:
+            admits = (
+                "" if self._policy.keys else ". Nobody signed them; %ipvm load FILE --trust uses an archive as it is"
+            )
+        return f"{plural(len(compared), 'receipt')} that came along not used, but worked out again: {outcome}{admits}"
 
     def signers(self, receipts: Sequence[CID]) -> dict[CID, list[Attestation]]:
         """Return who signed for some receipts, whether they count or not."""

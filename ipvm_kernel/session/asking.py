@@ -123,7 +123,14 @@ def why(session: Session, what: Handle | CID) -> Why:
     """Return why a task would be replayed or run now, and because of what; and why it ran when it ran."""
     handle = what if isinstance(what, Handle) else session.handle(session.instruction_of(what))
     around = {task.run.cid: task.run for task in handle.workflow.tasks}
-    return provenance.why(session.store, handle.task, partial(parameters, session), around)
+    told = provenance.why(session.store, handle.task, partial(parameters, session), around)
+    judged = session.admission.judgements([handle.cid]).get(handle.cid) if told.verdict == "unverified" else None
+    if judged is not None and judged.kind == "admitted":
+        told.verdict = "hit"
+        told.reasons = [f"its receipt {judged.receipt.short} was made elsewhere, and is used: {judged.reason}"]
+    elif judged is not None:
+        told.reasons.append(judged.reason)
+    return told
 
 
 def diff(session: Session, a: Thing, b: Thing) -> Diff | RunDiff:

@@ -102,6 +102,17 @@ def kubo_of(session: Session) -> Kubo | None:
     return next((source for source in session.resources.sources if isinstance(source, Kubo)), None)
 
 
+def forget(session: Session, root: CID) -> int:
+    """Take a share's pins away, and the receipts of others that came with it off file; return how many those are."""
+    undo(session, root)
+    answered = {one.instruction: one.receipt for one in share_of(session, root).receipts}
+    found = session.store.on_file(answered)
+    foreign = [cid for cid, one in found.items() if not one.own and one.cid == answered[cid]]
+    count = session.forget(foreign)
+    session.store.sync()
+    return count
+
+
 def notebook_of(session: Session, root: CID) -> Notebook:
     """Return the notebook of a share that is in the store.
 
@@ -154,6 +165,6 @@ def take_from_kubo(session: Session, root: CID) -> str:
 
 __all__ = [
     "MOST_BYTES", "Again", "Arrival", "Checked", "CheckedCell", "Offer", "Share", "SharesDiff", "Written", "arrive", "check",
-    "compare", "give_to_kubo", "identity", "is_archive", "is_here", "load_archive", "name_of", "notebook_of", "prepare", "seal", "secret",
+    "compare", "forget", "give_to_kubo", "identity", "is_archive", "is_here", "load_archive", "name_of", "notebook_of", "prepare", "seal", "secret",
     "share_from_text", "share_named", "share_of", "take_from_kubo", "target", "undo", "write_archive", "write_notebook",
 ]  # fmt: skip

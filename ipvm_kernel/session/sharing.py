@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _PACKAGES: Final = ("ipvm", "wasmtime", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "matplotlib", "scipy")
 _IMPORTED: Final = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
 _DISTRIBUTIONS: Final = {"PIL": "pillow", "sklearn": "scikit-learn"}
+_WASM: Final = re.compile(r"^%wasm[ \t]+\w+[ \t]+([^\s-]\S*)|^%%?wasm\b.*?--world[ \t]+(\S+)", re.MULTILINE)
+_SOURCE_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"[^\w.-]+")
 
 
@@ -120,6 +122,7 @@ def _notebook(session: Session, path: Path, parts: Collection[Part], most: int) 
     bundle = gathering.gather(session.store, wanted, on_file=session.admission.on_file, parts=parts, most=most)
     about = session.store.put_file(data, "input")
     files, outside = _files(session, path.parent, bundle)
+    files |= _sources(session, path.parent, found)
     return Offer(
         bundle=bundle,
         kind="notebook",
@@ -160,6 +163,19 @@ def _files(session: Session, folder: Path, bundle: Bundle) -> tuple[dict[str, CI
             elif not inside and "://" not in name:
                 outside[name] = cid
     return dict(sorted(files.items())), {name: cid for name, cid in outside.items() if cid not in files.values()}
+
+
+def _sources(session: Session, folder: Path, notebook: Notebook) -> dict[str, CID]:
+    """Return the files of source and worlds that `%wasm` lines name, as far as they lie beside the notebook."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.kind == "code")
+    found: dict[str, CID] = {}
+    for name in dict.fromkeys(name for pair in _WASM.findall(text) for name in pair if name):
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        if (folder / path).is_file() and (folder / path).stat().st_size <= _SOURCE_BYTES:
+            found[path.as_posix()] = session.store.put_file(folder / path, "input")
+    return found
 
 
 def _environment(notebook: Notebook) -> dict[str, str]:

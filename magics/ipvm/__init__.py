@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ipvm.functions import array, each, explore, file, handle, module, put, run
+    from ipvm.functions import array, each, explore, file, handle, module, put, run, secret
     from ipvm_kernel import CID, File, Handle, Receipt, Run, Session, Workflow, decode, encode, errors
     from ipvm_kernel.session import gather
 
@@ -31,12 +31,12 @@ _FACE = {
         ("CID", "File", "Handle", "Receipt", "Run", "Session", "Workflow", "decode", "encode", "errors"), "ipvm_kernel"
     ),
     "gather": "ipvm_kernel.session",
-    **dict.fromkeys(("array", "each", "explore", "file", "handle", "module", "put", "run"), "ipvm.functions"),
+    **dict.fromkeys(("array", "each", "explore", "file", "handle", "module", "put", "run", "secret"), "ipvm.functions"),
 }
 
 __all__ = [
     "CID", "File", "Handle", "Receipt", "Run", "Session", "Workflow", "array", "decode", "each", "encode", "errors",
-    "explore", "file", "gather", "handle", "module", "put", "run",
+    "explore", "file", "gather", "handle", "module", "put", "run", "secret",
 ]  # fmt: skip
 
 

@@ -47,6 +47,27 @@ def put(value: Any) -> File:
     return default().put(value)
 
 
+def secret(value: Any, name: str = "") -> File:
+    """Return a link to a value that must not leave this machine, nor anything that comes of it: `ipvm share` refuses that.
+
+    The mark is a pin, `secret/NAME`; `ipvm unpin` takes it away. Tasks see the value itself. Its CID is in the names of
+    tasks, so a value that can be guessed can be recognised by who has them.
+
+    Args:
+        value: Bytes, or any value that has an IPLD form.
+        name: What to call it.
+
+    Raises:
+        NotAllowed: Another secret is called so.
+        Unencodable: It has no IPLD form.
+    """
+    from ipvm_kernel.session import shares
+
+    made = default().put(value)
+    shares.secret(default(), made.cid, name)
+    return made
+
+
 def handle(cid: CID | str) -> Handle:
     """Return the handle of an instruction that is in the store.
 

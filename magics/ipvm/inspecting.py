@@ -16,7 +16,7 @@ from ipvm_kernel.session import shown, when
 
 if TYPE_CHECKING:
     from ipvm_kernel import Handle, Session
-    from ipvm_kernel.session import OnFile
+    from ipvm_kernel.session import Judged, OnFile
 
 _READ: Final = 32_000_000  # bytes of what is read to be shown
 _PICTURE: Final = 256 * 1024
@@ -126,9 +126,15 @@ def _facts(session: Session, cid: CID, node: Any, root: Branch, data: dict[str, 
     elif isinstance(node, Receipt):
         root.facts.append(("function", f"{node.func}, as it says: its task is not here"))
     root.facts.append(("instruction", str(instruction)))
-    root.state, state = _state(next((one for one in known if one.cid == cid), known[0] if known else None))
-    root.facts += [("state", state), ("attested by", "nobody yet")]
-    data |= {"instruction": instruction, "state": state, "attested": []}
+    one = next((one for one in known if one.cid == cid), known[0] if known else None)
+    judged = session.admission.judgements([instruction]).get(instruction)
+    root.state, state = _state(
+        one, judged if judged is not None and one is not None and one.cid == judged.receipt else None
+    )
+    signed = session.admission.signers([one.cid]).get(one.cid, []) if one is not None else []
+    makers = [f"{made.issuer} ({printable(made.engine, limit=80)})" for made in signed]
+    root.facts += [("state", state), ("attested by", ", ".join(makers) or "nobody")]
+    data |= {"instruction": instruction, "state": state, "attested": [made.issuer for made in signed]}
     if not isinstance(node, Receipt):
         root.facts += [("receipt", str(one.cid)) for one in known[:5]]
     root.facts += _history(session, instruction)
@@ -154,10 +160,14 @@ def _handle(session: Session, instruction: CID) -> Handle | None:
         return None
 
 
-def _state(found: OnFile | None) -> tuple[str, str]:
+def _state(found: OnFile | None, judged: Judged | None = None) -> tuple[str, str]:
     """Return the state of a receipt, and what that means in words."""
     if found is None:
         return "pending", "no receipt is on file"
+    if judged is not None and judged.kind == "admitted":
+        return "replayed", f"made elsewhere, and used: {judged.reason}"
+    if judged is not None and not found.trusted:
+        return "unverified", f"made elsewhere, unverified: {judged.reason}"
     if not found.admitted and found.trusted:
         return "unverified", "made elsewhere, and trusted: it is used once its task shows that it means the same here"
     if not found.admitted:

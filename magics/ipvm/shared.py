@@ -206,6 +206,14 @@ def arrived(session: Session, arrival: Arrival) -> Told:
     return Told(lines, [], [], [], data=data)
 
 
+def banner(root: CID) -> tuple[str, ...]:
+    """Return what a reader finds above an opened notebook."""
+    return (
+        f"Opened from {root}. Every block was checked against its CID; nothing was run, and nothing is trusted.",
+        f"%ipvm check {root.short} says which outputs are backed by receipts, and who signed those.",
+    )
+
+
 def opened(session: Session, root: CID, arrival: Arrival | None, written: Written) -> Told:
     """Return what was opened, who signed, what cannot be checked, and what to type next."""
     made = shares.share_of(session, root)

@@ -87,13 +87,23 @@ def gc(to: str | int | None = None, older: str | None = None, *, dry_run: bool =
 
 
 def forget(x: Any) -> View:
-    """Take a task's receipts off file, so that it runs again.
+    """Take a task's receipts off file, so that it runs again; or a share and the receipts that came with it.
 
     Args:
-        x: A handle, or the name or CID of one, or of its receipt.
+        x: A handle, or the name or CID of one, or of its receipt; or the CID of a share.
     """
     session = default()
-    instruction = session.instruction_of(cid_of(x))
+    cid = cid_of(x)
+    value = session.find(cid).value if cid.codec == "dag-cbor" else None
+    if type(value) is dict and str(value.get("ipvm", "")).startswith("share/"):
+        from ipvm_kernel.session import shares
+
+        count = shares.forget(session, cid)
+        return View(
+            f"{cid} is pinned no longer, and {plural(count, 'receipt')} of others that came with it taken off file",
+            data=[{"share": cid, "count": count}],
+        )
+    instruction = session.instruction_of(cid)
     count = session.forget([instruction])
     return View(
         f"{plural(count, 'receipt')} of {instruction.short} taken off file",

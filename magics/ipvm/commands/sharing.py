@@ -144,7 +144,7 @@ def open(what: str | Path, *, output: str | Path | None = None) -> View:  # noqa
     with told_on_terminal():
         root, arrival = shares.arrive(session, what)
     written = shares.write_notebook(
-        session, root, Path(output).expanduser() if output is not None else None, banner=(str(root),)
+        session, root, Path(output).expanduser() if output is not None else None, banner=shared.banner(root)
     )
     told = shared.opened(session, root, arrival, written)
     return View(told.text, html=told.html, data=[told.data])

@@ -113,7 +113,7 @@ def _states(steps: Any) -> dict[CID, str]:
     """Return the state of each task of a lineage: what is on file."""
     session = default()
     tasks = [cid for cid, step in steps.items() if step.kind == "task"]
-    found = session.store.on_file(tasks)
+    found = session.admission.on_file(tasks)
     states = {}
     for cid in tasks:
         one = found.get(cid)
