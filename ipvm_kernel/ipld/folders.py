@@ -111,7 +111,13 @@ class _Open:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, tuple[CID, int]] = {}
-        self.rest = iter(sorted(child for child in path.iterdir() if not child.name.startswith(".")))
+        children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+        for child in children:
+            try:
+                _name(child.name)
+            except BadInput as error:
+                raise BadInput(f"{error.message} It is in {path}.") from None
+        self.rest = iter(children)
 
 
 def _is_folder(path: Path) -> bool:

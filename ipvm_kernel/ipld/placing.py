@@ -36,9 +36,7 @@ PATH_BYTES: Final = 1_000
 DEPTH: Final = 32
 """Names in a relative path, at most."""
 
-_JOINERS: Final = (
-    "\u200c\u200d"  # what some scripts and emoji are spelled with; some systems do not tell them from nothing
-)
+_JOINERS: Final = "\u200c\u200d"  # some scripts and emoji are spelled with them; some systems do not see them
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # acted on by a terminal, or seen by nobody
 _DEVICES: Final = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
@@ -53,6 +51,8 @@ def safe_name(text: str) -> None:
         BadInput: It is no such name; the message says why.
         LimitExceeded: It is longer than 255 bytes.
     """
+    if type(text) is not str:
+        raise BadInput(f"Expected a file name as text, found {type(text).__name__}.")
     if not text:
         _refuse(text, "an empty one")
     if text.startswith("."):
@@ -139,6 +139,8 @@ class Place:
             os.mkdir(self._name, 0o700, dir_fd=self._parent)
             self._root = _enter(self._name, self._parent)
         except BaseException:
+            with suppress(OSError):
+                os.rmdir(self._name, dir_fd=self._parent)
             os.close(self._parent)
             raise
         self._open = True
@@ -194,7 +196,7 @@ class Place:
     def _register(self, name: str) -> list[str]:
         """Return the names of a path that is safe and new."""
         if type(name) is not str:
-            raise BadInput(f"Expected the path of a file as text, found {type(name).__name__}.")
+            safe_name(name)
         shown = printable(name, limit=100)
         if len(name.encode(errors="replace")) > PATH_BYTES:
             raise LimitExceeded(f"Expected a path of at most {PATH_BYTES:,} bytes, found more: '{shown}'.")
