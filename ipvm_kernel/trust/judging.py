@@ -85,7 +85,8 @@ def _drawn(receipt: CID, secret: bytes, share: float) -> bool:
 
 def _named(known: Known, dids: Sequence[str] | dict[str, None]) -> str:
     """Return whose keys these are, by the user's own names for them."""
-    first = [(listed.name if (listed := known.rules.keys.get(did)) else "") or did for did in list(dids)[:3]]
+    keys = known.rules.keys
+    first = [printable(keys[did].name if did in keys else "", limit=100) or did for did in list(dids)[:3]]
     more = len(dids) - len(first)
     return ", ".join(first) + (f" and {more:,} more" if more else "")
 

@@ -8,7 +8,6 @@ Signatures are Ed25519's (RFC 8032), checked as its section 5.1.7 says, and stri
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import os
 import secrets
@@ -209,10 +208,6 @@ class Key:
 
             self._private = Ed25519PrivateKey.from_private_bytes(self._seed)
         return self._private
-
-    def derived(self, purpose: str) -> bytes:
-        """Return a secret of 32 bytes for one purpose, from which the key does not follow."""
-        return hashlib.blake2b(purpose.encode(), key=self._seed, digest_size=32, person=b"ipvm key").digest()
 
     def __repr__(self) -> str:
         return f"Key({self.did})"

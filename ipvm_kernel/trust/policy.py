@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PEER_LETTERS: Final = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
 _NAME_CHARS: Final = 100
 _WHY_CHARS: Final = 500
+_SECRET_BYTES: Final = 32
 
 
 class Policy:
@@ -162,7 +163,7 @@ class Policy:
         found = self._file.known().secret
         if not found:
             with self._file.changing() as change:
-                found = bytes.fromhex(change.rules.secret) or secrets.token_bytes(32)
+                found = bytes.fromhex(change.rules.secret or secrets.token_hex(_SECRET_BYTES))
                 change.put(secret=found.hex())
         return found
 
@@ -179,7 +180,11 @@ class Policy:
         if sample is not None and not 0 < sample <= 1:
             raise BadInput(f"Expected a share above 0 and at most 1 to run again, found {sample!r}.")
         with self._file.changing() as change:
-            change.put(optimistic=bool(on), sample=change.rules.sample if sample is None else float(sample))
+            change.put(
+                optimistic=bool(on),
+                sample=change.rules.sample if sample is None else float(sample),
+                secret=change.rules.secret or secrets.token_hex(_SECRET_BYTES),
+            )
 
     # --- What counts no longer ---
 
@@ -233,8 +238,8 @@ class Policy:
         *,
         module: CID | None,
         pure: bool,
-        secret: bytes,
         now: float,
+        secret: bytes = b"",
         instruction: CID | None = None,
     ) -> Verdict:
         """Return whether a receipt that was not made here may be used, on the word of who signed it.
@@ -244,17 +249,20 @@ class Policy:
             statements: What came with it, as `attestation.read` returned it; about other receipts too.
             module: The module that ran; None if that is not known, so that only keys listed for all modules count.
             pure: Whether the same task gives the same answer anywhere, so that it can be run again and compared.
-            secret: Decides which receipts are run again (`Policy.secret`); at least 16 bytes.
             now: The time, in seconds since 1970.
+            secret: Decides which receipts are run again; at least 16 bytes, or b"" for the policy's own.
             instruction: What the receipt is on file as the answer of, if known: a statement about another does not count.
 
         Raises:
             Malformed: The policy cannot be read.
         """
-        if len(secret) < 16:
+        if 0 < len(secret) < 16:
             raise Malformed(f"Expected a secret of at least 16 bytes, found {len(secret)}.")
+        known = self._file.known()
+        if known.rules.optimistic and not secret:
+            secret = known.secret or self.secret
         return judged(
-            self._file.known(),
+            known,
             receipt,
             statements,
             module=module,

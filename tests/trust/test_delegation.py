@@ -206,6 +206,16 @@ def test_revoked_at_use() -> None:
         judge(asked, TO_ALICE, TO_BOB, revoked=revoked)
 
 
+def test_a_policy_that_takes_too_long() -> None:
+    """
+    A policy that nobody could check in time lets nobody do anything.
+    """
+    slow = delegate(NODE, ALICE.did, RUN, [["all", ".x", ["!=", ".", [n]]] for n in range(1, 450)], None)
+
+    with pytest.raises(NotAllowed, match=f"100,000 steps.*In the delegation {slow.cid}"):
+        judge(ask(ALICE, slow, args={"x": [[0] for _ in range(5000)]}), slow)
+
+
 def test_clocks_differ_by_a_minute() -> None:
     """
     A minute of a wrong clock lets nobody wait, and no more than a minute.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ipvm_kernel.errors import BadInput, Malformed, StoreReadOnly
+from ipvm_kernel.errors import BadInput, Malformed, StoreBusy, StoreReadOnly
 from ipvm_kernel.ipld import CID
-from ipvm_kernel.trust import Key, Policy, Verdict, read
+from ipvm_kernel.trust import Key, Policy, Verdict, read, smallfile
 from ipvm_kernel.trust.judging import LEEWAY
 from tests.trust.samples import (
     ALICE,
@@ -232,7 +233,23 @@ def test_the_secret_is_made_once(policy: Policy) -> None:
     """
     secret = policy.secret
 
+    policy.set_optimistic(True, 0.5)
+    own: dict[str, Any] = {}
+    receipts = [node(n) for n in range(50)]
+    statements = [
+        type(one)(**{f: getattr(one, f) for f in one.__struct_fields__} | {"receipt": receipt})
+        for receipt, one in zip(receipts, [read(said(BOB))] * 50, strict=True)
+    ]
+    mine, given = (
+        [
+            policy.judge(receipt, [one], module=None, pure=True, now=NOW, **options).kind
+            for receipt, one in zip(receipts, statements, strict=True)
+        ]
+        for options in (own, own | {"secret": secret})
+    )
+
     assert policy.secret == secret
+    assert mine == given
     assert len(secret) == 32
     assert Policy().secret != secret
     with pytest.raises(Malformed, match="at least 16 bytes"):
@@ -468,3 +485,50 @@ def test_a_cid_is_compared_by_what_it_names(policy: Policy) -> None:
     policy.trust_key(MALLORY.did, CID.parse(str(MODULE)))
 
     assert judge(policy, said(MALLORY), module=CID.from_bytes(MODULE.bytes)).kind == "admitted"
+
+
+def test_a_process_that_hangs_holds_up_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where another process holds the policy and does not let go, a change is refused after a while, and reading goes on.
+    """
+    monkeypatch.setattr("ipvm_kernel.trust.smallfile._PATIENCE", 0.05)
+    path = tmp_path / "trust.json"
+    one, two = Policy(path), Policy(path)
+    one.trust_key(ALICE.did)
+
+    with smallfile.changing(path):
+        with pytest.raises(StoreBusy, match="try again"):
+            two.trust_key(BOB.did)
+        assert judge(two, said(ALICE)).kind == "admitted"
+    assert two.trust_key(BOB.did)
+
+
+def test_somebody_elses_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A file that another user put in the place of the user's own is refused.
+    """
+    path = tmp_path / "trust.json"
+    Policy(path).trust_key(ALICE.did)
+    if os.geteuid() == 0:
+        os.chown(path, 4711, -1)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 4711)
+
+    with pytest.raises(Malformed, match="owns it"):
+        judge(Policy(path), said(ALICE))
+
+
+def test_a_policy_of_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A file that grew out of all measure is refused, and not read into memory.
+    """
+    monkeypatch.setattr("ipvm_kernel.trust.rules._FILE_BYTES", 1000)
+    monkeypatch.setattr("ipvm_kernel.trust.rules.MOST", 2)
+    path = tmp_path / "trust.json"
+    path.write_text(json.dumps({"revoked": [str(node(n)) for n in range(3)]}))
+    with pytest.raises(Malformed, match="at most 2 entries"):
+        Policy(path).trusts(PEER)
+    path.write_text(" " * 1001)
+
+    with pytest.raises(Malformed, match="at most 1,000 bytes"):
+        Policy(path).trusts(PEER)
