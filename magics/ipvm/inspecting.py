@@ -133,7 +133,7 @@ def _facts(session: Session, cid: CID, node: Any, root: Branch, data: dict[str, 
     )
     signed = session.admission.signers([one.cid]).get(one.cid, []) if one is not None else []
     makers = [f"{made.issuer} ({printable(made.engine, limit=80)})" for made in signed]
-    root.facts += [("state", state), ("attested by", ", ".join(makers) or "nobody")]
+    root.facts += [("state", state), ("attested by", ", ".join(makers) or "nobody yet")]
     data |= {"instruction": instruction, "state": state, "attested": [made.issuer for made in signed]}
     if not isinstance(node, Receipt):
         root.facts += [("receipt", str(one.cid)) for one in known[:5]]
@@ -167,7 +167,7 @@ def _state(found: OnFile | None, judged: Judged | None = None) -> tuple[str, str
     if judged is not None and judged.kind == "admitted":
         return "replayed", f"made elsewhere, and used: {judged.reason}"
     if judged is not None and not found.trusted:
-        return "unverified", f"made elsewhere, unverified: {judged.reason}"
+        return "unverified", f"made elsewhere, unverified: it is never used ({judged.reason})"
     if not found.admitted and found.trusted:
         return "unverified", "made elsewhere, and trusted: it is used once its task shows that it means the same here"
     if not found.admitted:
