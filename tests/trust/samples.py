@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ipvm_kernel.ipld import CID, Block, encode
-from ipvm_kernel.trust import Key, attest
+from ipvm_kernel.trust import Key, Policy, Verdict, attest, read
 from ipvm_kernel.trust.envelope import VARSIG
 
 NOW = 1_800_000_000.0
 ALICE, BOB, CAROL, MALLORY = (Key(bytes([n]) * 32) for n in (1, 2, 3, 4))
+PEER = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
 SECRET = b"known to the reader only"
 
 
@@ -55,3 +56,9 @@ def content(tag: str, payload: dict[str, Any], header: bytes = VARSIG, **more: A
     """Return what an envelope's signature is over."""
     value: dict[str, Any] = {"h": header, tag: payload, **more}
     return encode(value)
+
+
+def judge(policy: Policy, *statements: Block, **more: Any) -> Verdict:
+    """Return what a policy says of the receipt, given these statements."""
+    options: dict[str, Any] = {"module": MODULE, "pure": True, "secret": SECRET, "now": NOW, "instruction": INSTRUCTION}
+    return policy.judge(RECEIPT, [read(block) for block in statements], **options | more)
