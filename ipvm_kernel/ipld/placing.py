@@ -57,13 +57,13 @@ def safe_name(text: str) -> None:
         _refuse(text, "an empty one")
     if text.startswith("."):
         _refuse(text, "one that begins with a dot: it would be hidden, or lead elsewhere")
-    if text[-1] in ". ":
-        _refuse(text, "one that ends with a dot or a space, which Windows leaves out")
     for char in text:
         if char in "/\\:":
             _refuse(text, f"{char!r} in it, which separates folders, drives or streams")
         if unicodedata.category(char) in _UNSAFE and char not in _JOINERS:
             _refuse(text, f"the character U+{ord(char):04X} in it, which cannot be seen")
+    if text[-1] == "." or text[-1].isspace():
+        _refuse(text, "one that ends with a dot or a space, which Windows leaves out")
     if text.partition(".")[0].rstrip(" ").casefold() in _DEVICES:
         _refuse(text, "the name of a device of Windows")
     if len(text.encode()) > NAME_BYTES:
