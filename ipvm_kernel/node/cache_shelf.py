@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ipvm_kernel.errors import IpvmError, NotFound
 from ipvm_kernel.exchange.caches.base import ANSWER_BYTES, REACHED, RECEIPTS
 from ipvm_kernel.ipld import CID, PEER, Block, FileBytes, encode
-from ipvm_kernel.ipld.car import ROOTS, parts
+from ipvm_kernel.ipld.car import parts
 from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, blocks
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.store import OnFile, Store
 
 _AT_ONCE: Final = 256
+_ROOTS: Final = 8192  # of an archive; readers take 10,000
 _TREES: Final = 64  # files whose trees are remembered
 _FILE_CODECS: Final = frozenset({"raw", "dag-pb"})
 
@@ -85,7 +86,7 @@ class Shelf:
             for instruction in chunk:
                 row = found.get(instruction, [])
                 more = sum(len(block.data) for _, *two in row for block in two)
-                if reached and (size + more > most or len(made.roots) + len(row) > ROOTS):
+                if reached and (size + more > most or len(made.roots) + len(row) > _ROOTS):
                     break
                 for one, receipt, invocation in row:
                     made.roots.append(one.cid)

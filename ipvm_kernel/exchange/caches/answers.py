@@ -38,6 +38,7 @@ class Gathering:
         self._asked = dict.fromkeys(asked)
         self._nodes: dict[CID, Block] = {}
         self._statements: dict[CID, Block] = {}
+        self._whole = False
         self.roots: tuple[CID, ...] = ()
 
     def read(self, pieces: Iterable[bytes], most: int) -> None:
@@ -50,6 +51,7 @@ class Gathering:
         self.roots = archive.roots
         for piece in archive:
             self.add(piece.cid, piece.data)
+        self._whole = True
 
     def add(self, cid: CID, data: bytes) -> None:
         """Take a block that was checked against its CID. What can be no part of an answer is dropped."""
@@ -101,11 +103,13 @@ class Gathering:
         """Return a receipt with its invocation, or None if that did not come.
 
         Raises:
-            Malformed, LimitExceeded: It is no receipt, or answers what nobody asked.
+            Malformed, LimitExceeded: It is no receipt, answers what nobody asked, or came alone.
         """
         receipt = Receipt.from_ipld(block.value(PEER))
         ran = self._nodes.get(receipt.ran)
         if ran is None:
+            if self._whole:
+                raise Malformed(f"it sent the receipt {block.cid} without its invocation {receipt.ran}")
             return None
         instruction = Invocation.from_ipld(ran.value(PEER)).task.run.cid
         if instruction not in self._asked:

@@ -81,7 +81,7 @@ class Cache(Protocol):
         """Return the receipts that it has for some instructions, checked; never raises for what it does wrong."""
 
     def block(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> bytes:
-        """Return the bytes that a CID names. Raises `Unreachable`, `Refused`, `LimitExceeded` or `Over`."""
+        """Return the bytes that a CID names. Raises `Unreachable`, `Refused`, `LimitExceeded`, `Mismatch` or `Over`."""
 
     def car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
         """Yield an archive with a file and its tree, or with one block, unchecked. Raises as `block` does."""
@@ -90,6 +90,7 @@ class Cache(Protocol):
         """Give an archive of receipts (its roots) and what belongs to them; return in one line what was kept.
 
         Raises:
+            BadInput, Mismatch: It is no such archive.
             Unreachable, Refused, Over: It was not taken.
             NotAllowed: Nothing may be written there.
         """

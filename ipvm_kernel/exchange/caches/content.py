@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from ipvm_kernel.errors import BadInput, LimitExceeded, Mismatch
 from ipvm_kernel.exchange.caches.spool import Spool
 from ipvm_kernel.exchange.http import Refused
 
@@ -50,12 +51,17 @@ class Contents:
 
         Raises:
             Refused: It is not there.
-            Malformed, Mismatch, LimitExceeded: The archive is not what it should be.
+            Mismatch, LimitExceeded: The archive is not what it should be.
         """
         found = self.kept(cid)
         if found is not None:
             return found
-        spool = Spool(pieces(), BLOCKS)
+        try:
+            spool = Spool(pieces(), BLOCKS)
+        except LimitExceeded:
+            raise
+        except (BadInput, Mismatch) as error:
+            raise Mismatch(f"{self._name} sent no archive of {cid}: {error.message}") from None
         data = spool.get(cid)
         if data is None:
             spool.close()
