@@ -39,12 +39,14 @@ class Judged(msgspec.Struct, frozen=True):
         kind: Used; to be worked out again and compared; or only shown.
         reason: Why, for people.
         issuers: Who signed for it.
+        absent: What its value links to and is not here, where nothing else keeps it from being used.
     """
 
     receipt: CID
     kind: str
     reason: str
     issuers: tuple[str, ...] = ()
+    absent: tuple[CID, ...] = ()
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -142,11 +144,11 @@ class Admission:
             return no("its task is not here")
         verdict = self._policy.judge(
             one.cid,
-            [made for made in statements if made.instruction == instruction],
+            statements,
             module=run.module,
             pure=run.op == WASM_RUN,
-            secret=self._policy.secret,
             now=now,
+            instruction=instruction,
         )
         if verdict.kind != "admitted":
             return Judged(one.cid, verdict.kind, verdict.reason, issuers)
@@ -160,7 +162,8 @@ class Admission:
             if edge.kind == "value" and self._store.size(edge.target) is None
         ]
         if absent:
-            return no(f"its value {absent[0]} did not come along")
+            why = f"its value {absent[0]} did not come along"
+            return Judged(one.cid, "unverified", why, issuers, tuple(absent))
         return Judged(one.cid, "admitted", verdict.reason, tuple(verdict.issuers))
 
     def _statements(self, receipts: Sequence[CID]) -> dict[CID, list[Attestation]]:

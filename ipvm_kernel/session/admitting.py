@@ -14,7 +14,7 @@ from ipvm_kernel.printable import printable
 from ipvm_kernel.store import Entry, Filing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ipvm_kernel.engine.ops import Op
     from ipvm_kernel.ipld import CID
@@ -31,6 +31,7 @@ def planned(
     wanted: Iterable[CID] | None = None,
     rerun: Collection[CID] = (),
     admission: Admission | None = None,
+    ask: Callable[[Sequence[CID]], bool] | None = None,
 ) -> Plan:
     """Return what is to be done, as `plan` does, after receipts from elsewhere were examined.
 
@@ -42,6 +43,12 @@ def planned(
     made = look()
     trusted = [found for found in made.unverified.values() if found.trusted]
     if trusted and sum(_admit(made.tasks, found, store, ops) for found in trusted):
+        made = look()
+    if (
+        ask is not None
+        and made.runs
+        and ask([cid for cid in made.runs if cid not in rerun and cid not in made.expected])
+    ):
         made = look()
     if admission is not None and made.expected:
         for cid, found in store.on_file(made.expected).items():

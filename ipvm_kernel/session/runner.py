@@ -22,7 +22,7 @@ from ipvm_kernel.store import Entry, RunRecord
 from ipvm_kernel.wasm.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from ipvm_kernel.engine.ops import Op
     from ipvm_kernel.engine.planner import Plan
@@ -50,7 +50,9 @@ class Runner:
         ops: Mapping[str, Op],
         limits: Limits,
         executor: Executor | None,
+        *,
         admission: Admission,
+        ask: Callable[[Sequence[CID]], bool] | None = None,
     ) -> None:
         self.tally = Tally()
         self.notices: list[str] = []
@@ -59,6 +61,7 @@ class Runner:
         self._limits = limits
         self._executor = executor
         self._admission = admission
+        self._ask = ask
         self._known: OrderedDict[CID, tuple[Receipt, float]] = OrderedDict()
         self._unfiled: OrderedDict[CID, Receipt] = OrderedDict()
         self._stoppers: weakref.WeakSet[Stopper] = weakref.WeakSet()
@@ -91,7 +94,9 @@ class Runner:
         cells: Mapping[CID, Cell] | None = None,
     ) -> Generator[Answer, None, None]:
         """Plan, run, remember, and make what was acknowledged durable."""
-        made = planned(tasks, self._store, self._ops, wanted=wanted, rerun=rerun, admission=self._admission)
+        made = planned(
+            tasks, self._store, self._ops, wanted=wanted, rerun=rerun, admission=self._admission, ask=self._ask
+        )
         progress.total = len(made.replays) + len(made.runs)
         ident = self._begin(workflow, name) if made.runs or workflow is not None else None
         scheduler = Scheduler(

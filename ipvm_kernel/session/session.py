@@ -20,6 +20,7 @@ from ipvm_kernel.model import Instruction, Receipt, Task, Workflow
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session import admitting, asking, looking, opening
 from ipvm_kernel.session.admission import Admission
+from ipvm_kernel.session.caching import Lending
 from ipvm_kernel.session.ops import Ops
 from ipvm_kernel.session.runner import Runner
 from ipvm_kernel.session.sources import file_bytes, module_bytes, typed_path
@@ -76,7 +77,10 @@ class Session:
         self.admission = Admission(
             self.store, self.policy, lambda run, receipt: admitting.doubts(run, receipt, self.store, self.ops)
         )
-        self._runner = Runner(self.store, self.ops, self.limits, executor, self.admission)
+        self.lending = Lending(self.store, self.admission, self.resources, self.notices.append)
+        self._runner = Runner(
+            self.store, self.ops, self.limits, executor, admission=self.admission, ask=self.lending.ask
+        )
 
     @property
     def tally(self) -> Tally:
@@ -373,6 +377,7 @@ class Session:
     def close(self) -> None:
         """Stop what runs, make everything durable, and let go of the store."""
         self._runner.close()
+        self.lending.close()
         self.store.close()
 
     def __enter__(self) -> Self:
