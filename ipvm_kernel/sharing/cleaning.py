@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.printable import printable
 from ipvm_kernel.sharing import jsontext, outputs, prose
-from ipvm_kernel.sharing.cells import MOST_BYTES, Notebook, joined, read
+from ipvm_kernel.sharing.cells import MOST_BYTES, Notebook, read
+from ipvm_kernel.sharing.forms import joined
 from ipvm_kernel.sharing.outputs import Told, lines
 
 if TYPE_CHECKING:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from ipvm_kernel.sharing.cells import (
     MOST_BYTES,
-    MOST_CELLS,
-    MOST_OUTPUTS,
     Notebook,
     SharedCell,
     read,
 )
 from ipvm_kernel.sharing.changes import CellChange, compared
 from ipvm_kernel.sharing.cleaning import cleaned, opened
+from ipvm_kernel.sharing.forms import MOST_CELLS, MOST_OUTPUTS
 from ipvm_kernel.sharing.leaking import leaks
 
 __all__ = [

@@ -15,10 +15,11 @@ import re
 from typing import Final
 
 from ipvm_kernel.printable import printable
+from ipvm_kernel.sharing import static
 
 _PICTURE: Final = re.compile(r"!(?=\[)")
 _HERE: Final = re.compile(
-    r"!\[[^\[\]\n]{0,500}\]\((?:attachment:[^\s()<>\"'\\&]{1,300}|data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+"
+    r"!\[[^\[\]\n]{0,500}\]\((?:attachment:[^\s()<>\"'\\&]{1,300}|data:(?P<mime>image/(?:png|jpeg|gif|webp));base64,(?P<data>[A-Za-z0-9+/=]+)"
     r"|[A-Za-z0-9_][A-Za-z0-9_ .-]{0,100}(?:/[A-Za-z0-9_][A-Za-z0-9_ .-]{0,100}){0,8})(?:\s+\"[^\"\\<>&\n]{0,200}\")?\)"
 )
 _ELSEWHERE: Final = re.compile(r"!(?=\[[^\[\]\n]{0,500}\]\()")
@@ -81,7 +82,7 @@ def _pictures(text: str, told: list[str]) -> str:
             continue
         parts.append(text[at:start])
         here = _HERE.match(text, start)
-        if here is not None:
+        if here is not None and _holds(here):
             parts.append(here[0])
             at = here.end()
             continue
@@ -91,6 +92,17 @@ def _pictures(text: str, told: list[str]) -> str:
         at = start + 1
     parts.append(text[at:])
     return "".join(parts)
+
+
+def _holds(here: re.Match[str]) -> bool:
+    """Return whether a picture that holds its own bytes is one, and not there to fill the reader's memory."""
+    if here["mime"] is None:
+        return True
+    try:
+        static.picture(here["mime"], here["data"])
+    except static.NotStatic:
+        return False
+    return True
 
 
 def _tags(text: str, told: list[str]) -> str:

@@ -32,6 +32,11 @@ def svg(inside: str, *, before: str = "") -> str:
     return f'{before}<svg xmlns="http://www.w3.org/2000/svg" width="120" height="40">{inside}</svg>'
 
 
+def as_image(drawn: str) -> str:
+    """Return HTML with an SVG as the source of an image."""
+    return f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}">'
+
+
 def about(*pairs: tuple[object, object], **more: Any) -> dict[str, Any]:
     """Return the metadata of an output that names receipts."""
     named = {str(ran): str(receipt) for ran, receipt in pairs or ((INSTRUCTION, RECEIPT),)}
