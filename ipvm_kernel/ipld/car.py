@@ -121,9 +121,9 @@ class Archive:
         for piece in self:
             if watch is not None:
                 watch(piece)
-            size = len(piece.data)
-            length = len(to_varint(len(piece.cid.bytes) + size))
-            index.note(piece.cid, piece.offset + length, size)
+            cid, data, offset = piece
+            length = len(cid.bytes) + len(data)
+            index.note(cid, offset + (length.bit_length() + 6) // 7, len(data))  # after the varint of the length
         index.settle()
         return index
 

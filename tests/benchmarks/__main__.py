@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks import (
+    archives,
     bulk,
     homestar,
     interrupts,
@@ -35,6 +36,7 @@ BENCHMARKS = [
     *lineage.BENCHMARKS,
     *homestar.BENCHMARKS,
     *notifications.BENCHMARKS,
+    *archives.BENCHMARKS,
 ]
 
 
