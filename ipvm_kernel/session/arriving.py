@@ -18,10 +18,10 @@ from ipvm_kernel.ipld.placing import Place, safe_name
 from ipvm_kernel.ipld.unixfs import read
 from ipvm_kernel.printable import printable
 from ipvm_kernel.sharing import strange, unpacking
-from ipvm_kernel.sharing.manifest import Opened, Share, opened
+from ipvm_kernel.sharing.manifest import Opened, Share, left_out, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ipvm_kernel.ipld.carindex import Index
     from ipvm_kernel.session.session import Session
@@ -121,11 +121,40 @@ def fetch_share(session: Session, root: CID) -> Arrival | None:
     """
     if is_here(session, root):
         return None
-    path = session.resources.fetch_dag(root)
+    path = fetched(session, root)
     try:
         return load_archive(session, path)
     finally:
         path.unlink(missing_ok=True)
+
+
+def fetched(session: Session, root: CID) -> Path:
+    """Return a new temporary archive of a share, from whoever may be asked; whoever asked removes it.
+
+    Raises:
+        NotFound: As `fetch_share` does.
+    """
+    return session.resources.fetch_dag(root, spare=_spared(root))
+
+
+def _spared(root: CID) -> Callable[[CID, bytes], Iterable[CID]]:
+    """Return what tells, as the blocks of a share come, what was left out of it and is not to be asked for.
+
+    The pages that say so come before everything else: their field has the first of the names.
+    """
+    pages: set[CID] = set()
+
+    def spare(cid: CID, data: bytes) -> Iterable[CID]:
+        if cid == root:
+            with contextlib.suppress(Malformed):
+                pages.update(Share.from_block(Block(cid, data)).left)
+        elif cid in pages:
+            entries = Block(cid, data).value(PEER)
+            left = [left_out(entry) for entry in entries] if type(entries) is list else []
+            return [one.cid for one in left if one is not None]
+        return ()
+
+    return spare
 
 
 def is_here(session: Session, root: CID) -> bool:

@@ -161,7 +161,7 @@ def _archive(session: Session, what: Path | CID) -> Iterator[Path]:
         yield what
         return
     if not arriving.is_here(session, what):
-        path = session.resources.fetch_dag(what)
+        path = arriving.fetched(session, what)
         try:
             yield path
         finally:
@@ -191,7 +191,7 @@ def _share(scratch: Session, path: Path, name: str) -> Checked:
     }
     checked.took = {one.instruction: one.took / 1000 for one in arrival.receipts}
     if arrival.opened is not None:
-        left = [*arrival.opened.left, *arrival.absent]
+        left = [one for one in (*arrival.opened.left, *arrival.absent) if one.part != "block"]
         checked.left = [f"{one.part} {one.name or one.cid}, {one.size:,} bytes" for one in left]
     return _named(scratch.store, checked)
 

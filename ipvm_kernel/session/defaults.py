@@ -54,12 +54,28 @@ def default() -> Session:
         if _default is None:
             folder = home_folder()
             try:
-                _default = Session(folder, limits=caps_from_environment())
+                _default = _opened(folder)
             except StoreReadOnly as error:
-                _default = Session(None, limits=caps_from_environment())
+                _default = _opened(None)
                 _default.notices.append(f"{error}. This session keeps its receipts in memory")
             atexit.register(_default.close)
         return _default
+
+
+def _opened(folder: Path | None) -> Session:
+    """Return a session on a folder, or in memory, over the layers that `$IPVM_LAYERS` names."""
+    limits, layers = caps_from_environment(), os.environ.get("IPVM_LAYERS")
+    if not layers:
+        return Session(folder, limits=limits)
+    from ipvm_kernel.session import opening
+    from ipvm_kernel.store import layered
+
+    own = opening.opened(folder)
+    try:
+        return Session(layered.opened(own, layers), limits=limits, code=opening.code_folder(folder))
+    except BaseException:
+        own.close()
+        raise
 
 
 def current() -> Session | None:

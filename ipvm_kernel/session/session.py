@@ -78,6 +78,7 @@ class Session:
             self.store, self.policy, lambda run, receipt: admitting.doubts(run, receipt, self.store, self.ops)
         )
         self.lending = Lending(self.store, self.admission, self.resources, self.notices.append)
+        self.resources.more = self.lending.sources
         self._runner = Runner(
             self.store, self.ops, self.limits, executor, admission=self.admission, ask=self.lending.ask
         )

@@ -132,8 +132,11 @@ def give_to_kubo(session: Session, root: CID) -> str:
     if kubo is None:
         raise NotFound("no Kubo may be asked (IPVM_KUBO_API is off): the archive is written, and can be sent as a file")
     deadline = Deadline(session.resources.settings.seconds * 10)
+    store = session.store
     try:
-        kubo.import_car(car.parts([root], packing.contents(session.store, root)), deadline, pin=True)
+        kubo.import_car(car.parts([root], packing.contents(store, root)), deadline, pin=_whole(session, root))
+        if not _whole(session, root):
+            kubo.pin_each((cid for cid, _ in packing.contents(store, root)), deadline)
     except IpvmError as error:
         raise NotFound(
             f"{error.message}: the archive is written, and nothing was sent. Start Kubo (`ipfs daemon`) and share again"
@@ -141,6 +144,11 @@ def give_to_kubo(session: Session, root: CID) -> str:
     session.store.pin(f"kubo/{root}", root)
     session.store.sync()
     return kubo.name
+
+
+def _whole(session: Session, root: CID) -> bool:
+    """Return True if everything that a share reaches goes along, so that it can be pinned as one."""
+    return not share_of(session, root).left
 
 
 def take_from_kubo(session: Session, root: CID) -> str:
@@ -155,7 +163,11 @@ def take_from_kubo(session: Session, root: CID) -> str:
     if kubo is None:
         raise NotFound("no Kubo may be asked (IPVM_KUBO_API is off), and this share was given to one: ask it")
     try:
-        kubo.unpin(root, Deadline(session.resources.settings.seconds))
+        deadline = Deadline(session.resources.settings.seconds)
+        if _whole(session, root):
+            kubo.unpin(root, deadline)
+        else:
+            kubo.unpin_each((cid for cid, _ in packing.contents(session.store, root)), deadline)
     except IpvmError as error:
         raise NotFound(f"{error.message}: its pin there is as it was") from None
     session.store.unpin(f"kubo/{root}")

@@ -2,8 +2,9 @@
 
 A receipt does not link to its module (an address in text) nor a task to the receipts of what it awaits, so an archive of
 links alone would leave half behind. A share names them all. Its lists are pages of blocks, so that no block is larger than
-what peers pass on (RULES 6), however many receipts there are; every entry is a link, so that whoever pins the share pins
-all of it.
+what peers pass on (RULES 6), however many receipts there are; what goes along is a link, so that whoever pins the share
+pins all of it. What does not is named by text, and everything that some link leads to nevertheless is among it: without
+any, the whole of what the share reaches is there.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ _PAGES: Final = 1_000
 _NAME: Final = 1_000  # characters
 
 Kind = Literal["notebook", "workflow", "receipt"]
-Part = Literal["module", "input", "output", "file"]
-"""What content is to what is shared; a `file` is one that the notebook reads by its name."""
+Part = Literal["module", "input", "output", "file", "block"]
+"""What content is to what is shared: a `file` is one that the notebook reads by its name, a `block` anything else that a
+link leads to, such as a task that went without a receipt."""
 
 T = TypeVar("T")
 
@@ -74,7 +76,7 @@ class Share(Node, frozen=True, kw_only=True):
         statements: Pages of links to attestations.
         workflows: Workflows that the receipts belong to.
         content: Pages of `[CID, part, bytes, name]`: what goes along.
-        left: Pages of the same: what was left out.
+        left: Pages of the same, the CIDs as text: what was left out.
         files: Files that the notebook reads by a path, by that path.
         environment: Versions of what it was made with.
     """
@@ -156,7 +158,7 @@ def opened(root: CID, get: Callable[[CID], Block]) -> Opened:
         receipts=list(_entries(share.receipts, get, _answered)),
         statements=list(_entries(share.statements, get, _link)),
         content=list(_entries(share.content, get, _content)),
-        left=list(_entries(share.left, get, _content)),
+        left=list(_entries(share.left, get, left_out)),
     )
 
 
@@ -189,8 +191,17 @@ def _answered(entry: Any) -> Answered | None:
 
 def _content(entry: Any) -> Content | None:
     match entry:
-        case [CID() as cid, "module" | "input" | "output" | "file" as part, int() as size, str() as name] if (
+        case [CID() as cid, "module" | "input" | "output" | "file" | "block" as part, int() as size, str() as name] if (
             type(size) is int and 0 <= size < 2**53 and len(name) <= _NAME
         ):
             return Content(cid, part, size, name)
+    return None
+
+
+def left_out(entry: Any) -> Content | None:
+    """Return what an entry of a page says was left out, or None if it is none."""
+    match entry:
+        case [str() as text, *rest]:
+            cid = CID.from_canonical(text)
+            return None if cid is None else _content([cid, *rest])
     return None

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import CHUNK_BYTES, blocks
-from ipvm_kernel.sharing.manifest import Answered, Kind, Share, opened, paged
+from ipvm_kernel.sharing.manifest import Answered, Content, Kind, Share, opened, paged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from ipvm_kernel.ipld import Ipld
     from ipvm_kernel.sharing.gathering import Bundle
     from ipvm_kernel.store import Store
 
@@ -42,6 +43,8 @@ def pack(
         files: Files that the notebook reads by a path.
         environment: Versions of what it was made with.
     """
+    statements, workflows = list(dict.fromkeys(statements)), list(dict.fromkeys(workflows))
+    loose = _loose(store, bundle, [about, *statements, *workflows])
 
     def put(entries: Iterable[Block]) -> list[CID]:
         return [store.put(page) for page in entries]
@@ -53,15 +56,44 @@ def pack(
         receipts=put(
             paged(Answered(one.instruction, one.receipt, round(one.seconds * 1000)) for one in bundle.receipts.values())
         ),
-        statements=put(paged(dict.fromkeys(statements))),
-        workflows=list(dict.fromkeys(workflows)),
+        statements=put(paged(statements)),
+        workflows=workflows,
         content=put(paged(bundle.content.values())),
-        left=put(paged(bundle.left.values())),
+        left=put(paged([str(one.cid), *one[1:]] for one in (*bundle.left.values(), *loose.values()))),
         files=dict(files or {}),
         environment=dict(environment or {}),
     )
     store.put(share.block)
     return share
+
+
+def _loose(store: Store, bundle: Bundle, others: Iterable[CID]) -> dict[CID, Content]:
+    """Return what some link leads to although it neither goes along nor was left out on purpose."""
+    receipts = bundle.receipts.values()
+    nodes = {cid for one in receipts for cid in (one.receipt, one.invocation, one.instruction)}
+    nodes.update(cid for cid in (*others, *bundle.content) if cid.codec == "dag-cbor")
+    known = nodes.union(bundle.content, bundle.left, others)
+    found: dict[CID, Content] = {}
+    for node in nodes:
+        for link in linked(store.get(node).value()):
+            if link not in known and link.hash != "identity":
+                found[link] = Content(link, "block", 0, "")
+    return dict(sorted(found.items(), key=lambda pair: pair[0].bytes))
+
+
+def linked(value: Ipld) -> list[CID]:
+    """Return every link in a value."""
+    found: list[CID] = []
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if type(current) is CID:
+            found.append(current)
+        elif type(current) is list:
+            pending.extend(current)
+        elif type(current) is dict:
+            pending.extend(current.values())
+    return found
 
 
 def contents(store: Store, root: CID) -> Iterator[tuple[CID, bytes]]:
@@ -78,8 +110,8 @@ def contents(store: Store, root: CID) -> Iterator[tuple[CID, bytes]]:
     for one in made.receipts:
         receipt = store.get(one.receipt)
         yield receipt.cid, receipt.data
-        ran = invocation_of(receipt)
-        yield ran, store.get(ran).data
+        for cid in (invocation_of(receipt), one.instruction):  # to which promises and statements link
+            yield cid, store.get(cid).data
     for cid in made.statements:
         yield cid, store.get(cid).data
     for cid in dict.fromkeys((share.about, *share.files.values(), *(content.cid for content in made.content))):
