@@ -3,7 +3,7 @@
 from ipvm_kernel.store.base import Claim, Store
 from ipvm_kernel.store.lineage import CellRecord, Edge, edges_of
 from ipvm_kernel.store.memory import MemoryStore
-from ipvm_kernel.store.records import EVERY, Entry, Filing, OnFile, Parcel, Received, Role, RunRecord, Usage
+from ipvm_kernel.store.records import EVERY, Entry, Filing, LayerUsage, OnFile, Parcel, Received, Role, RunRecord, Usage
 
 __all__ = [
     "EVERY",
@@ -12,6 +12,7 @@ __all__ = [
     "Edge",
     "Entry",
     "Filing",
+    "LayerUsage",
     "MemoryStore",
     "OnFile",
     "Parcel",

@@ -70,6 +70,10 @@ class Disk:
         self._closed = False
         self._begin()
         self.rows("SELECT 1")  # what is wrong is said now
+        self.register()
+
+    def register(self) -> None:
+        """Have this looked after when the process forks."""
         _disks.add(self)
 
     def _begin(self) -> None:
@@ -274,9 +278,8 @@ class Disk:
 
     def usage(self) -> Usage:
         """Return what is held, as of the last commit."""
-        return Usage(
-            where=str(self.folder), limit_bytes=self.limit_bytes, read_only=self.read_only, **room.held(self.rows)
-        )
+        held: dict[str, Any] = dict(room.held(self.rows))
+        return Usage(where=str(self.folder), limit_bytes=self.limit_bytes, read_only=self.read_only, **held)
 
     def sync(self) -> None:
         """Return once everything gathered so far is durable."""

@@ -207,8 +207,28 @@ class RunRecord(msgspec.Struct, kw_only=True):
     session: str = ""
 
 
+class LayerUsage(msgspec.Struct, kw_only=True):
+    """A store that is read beside one's own (see `layered`).
+
+    Attributes:
+        where: Its folder.
+        own: True if its receipts count as one's own.
+        why: Why they do not; or why it is left out, if it is.
+        left_out: True if it is not read.
+        receipts: How many receipts it holds.
+        total_bytes: Bytes of its blocks and files.
+    """
+
+    where: str
+    own: bool = False
+    why: str = ""
+    left_out: bool = False
+    receipts: int = 0
+    total_bytes: int = 0
+
+
 class Usage(msgspec.Struct, kw_only=True):
-    """What a store holds, in bytes and counts."""
+    """What a store holds, in bytes and counts; and the layers that are read beside it, in order."""
 
     where: str
     blocks: int = 0
@@ -221,6 +241,7 @@ class Usage(msgspec.Struct, kw_only=True):
     pins: int = 0
     limit_bytes: int | None = None
     read_only: str = ""
+    layers: list[LayerUsage] = msgspec.field(default_factory=list)
 
     @property
     def total_bytes(self) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 APPLICATION: Final = 0x6970766D  # "ipvm", in SQLite's header; `file` shows it
 VERSION: Final = 3
 BUSY_SECONDS: Final = 30
+READ_SECONDS: Final = 5
 
 # block.place: where the bytes are.
 INLINE, ON_DISK, DROPPED, ABSENT = range(4)
@@ -142,7 +143,7 @@ def connect(path: Path, *, local: bool) -> apsw.Connection:
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_SECONDS * 1000)
         connection.execute("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA foreign_keys=OFF")
-        found = _version(connection, path)
+        found = version(connection, path)
         if connection.readonly("main"):
             raise apsw.ReadOnlyError("the file cannot be written")
         _set_journal(connection, "wal" if local else "delete")
@@ -152,8 +153,13 @@ def connect(path: Path, *, local: bool) -> apsw.Connection:
     return connection
 
 
-def _version(connection: apsw.Connection, path: Path) -> int:
-    """Return the version of a store's tables, 0 if it has none."""
+def version(connection: apsw.Connection, path: Path) -> int:
+    """Return the version of a store's tables, 0 if it has none.
+
+    Raises:
+        StoreDamaged: They are another program's.
+        StoreReadOnly: They are a newer ipvm's.
+    """
     connection.execute("BEGIN")  # one look at all three: another kernel may be making the tables just now
     try:
         found, application = connection.pragma("user_version"), connection.pragma("application_id")
@@ -200,15 +206,21 @@ def _make_tables(connection: apsw.Connection) -> None:
         raise
 
 
+# What stands in for what an earlier version lacks, where nothing may be changed.
+_FOR_STATEMENTS: Final = _STATEMENTS.replace("CREATE TABLE", "CREATE TEMP TABLE")
+_FOR_LINEAGE: Final = _LINEAGE.replace("CREATE TABLE", "CREATE TEMP TABLE").replace(
+    "INDEX edge_by_source", "INDEX temp.edge_by_source"
+)
+_ENTRY: Final = "CREATE TEMP VIEW entry AS SELECT *, NULL AS declared FROM main.entry;"
+_STANDINS: Final = {1: _FOR_STATEMENTS + _FOR_LINEAGE + _ENTRY, 2: _FOR_STATEMENTS}
+
+
 def connect_read_only(path: Path) -> apsw.Connection:
     """Open a database that must not be changed. Where nothing of it can be understood, an empty one takes its place."""
     with explained(path):
         for options in ("mode=ro", "mode=ro&immutable=1"):  # a log cannot be read where no file can be made beside it
-            connection = apsw.Connection(
-                f"file:{quote(str(path.absolute()))}?{options}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-            )
             try:
-                connection.execute(_PROBE)
+                connection = open_read_only(path, options)
             except (apsw.CantOpenError, apsw.ReadOnlyError):
                 continue
             except apsw.SQLError:  # tables of another shape
@@ -219,10 +231,36 @@ def connect_read_only(path: Path) -> apsw.Connection:
     return connection
 
 
+def open_read_only(path: Path, options: str) -> apsw.Connection:
+    """Open a database for reading alone, with what an earlier version lacks made up in memory.
+
+    Args:
+        path: The file.
+        options: How, as parameters of SQLite's URI.
+
+    Raises:
+        apsw.Error: It cannot be opened so, or its tables are not those of a store.
+    """
+    connection = apsw.Connection(
+        f"file:{quote(str(path.absolute()))}?{options}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )
+    try:
+        connection.set_busy_timeout(READ_SECONDS * 1000)
+        connection.execute("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON")
+        connection.pragma("temp_store", "memory")
+        if (standins := _STANDINS.get(int(connection.pragma("user_version")))) is not None:
+            connection.execute(standins)
+        connection.execute(_PROBE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 _PROBE: Final = (
     "SELECT b.id, b.cid, b.size, b.place, b.role, b.used, b.data, r.id, r.instruction, r.ran, r.own, r.admitted, r.filed, "
-    "r.seconds, o.key, run.id, entry.declared, pin.name, cell.saved, edge.kind, name.name "
-    "FROM block b, receipt r, outcome o, run, entry, pin, cell, edge, name WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
+    "r.seconds, o.key, run.id, entry.declared, pin.name, cell.saved, edge.kind, name.name, a.cid FROM block b, receipt r, "
+    "outcome o, run, entry, pin, cell, edge, name, attestation a WHERE b.cid = r.cid AND o.receipt = r.id AND 0"
 )
 
 

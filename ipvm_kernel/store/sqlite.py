@@ -197,7 +197,7 @@ class SqliteStore(Statements):
         if place == schema.INLINE:
             return bytes(data)
         if place == schema.ON_DISK or coming:  # a file without a row was never brought in whole, or was dropped
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
                 return self.files.read(cid)
         raise not_here(cid, self.where)
 
@@ -274,12 +274,15 @@ class SqliteStore(Statements):
             # writes it anew.
             with contextlib.suppress(StoreDamaged):
                 kept = Receipt.trusted(self._block(cid, data))
-        elif place == schema.INLINE or (place == schema.ON_DISK and self.files.path(cid).exists()):
+        elif place == schema.INLINE or (place == schema.ON_DISK and self._is_there(cid)):
             kept = partial(self._receipt, cid)
         met = unchecked(ran) if ran else None
         return OnFile(
             instruction, cid, met, bool(own), admitted == 1, filed, seconds, kept, trusted=admitted == schema.TRUSTED
         )
+
+    def _is_there(self, cid: CID) -> bool:
+        return self.files.path(cid).exists()
 
     def _receipt(self, cid: CID) -> Receipt:
         return Receipt.trusted(self.get(cid))
