@@ -302,5 +302,8 @@ def write(
         total += len(part)
         rest = memoryview(part)
         while rest:
-            rest = rest[target.write(rest) :]
+            taken = target.write(rest)
+            if not taken:
+                raise BadInput(f"Expected a file that takes {len(rest):,} bytes, found one that takes none of them.")
+            rest = rest[taken:]
     return total

@@ -330,6 +330,18 @@ def test_a_stream_has_no_second_look() -> None:
     assert stream.taken == taken
 
 
+def test_a_pipe_is_a_stream() -> None:
+    """
+    An archive is read from a pipe, which says itself that it cannot go back.
+    """
+    reads, writes = os.pipe()
+    with open(reads, "rb") as source:  # noqa: PTH123 - it is open
+        with open(writes, "wb") as target:  # noqa: PTH123
+            write(target, [], some(3))
+
+        assert read_all(source) == some(3)
+
+
 def test_an_index_of_a_bad_archive() -> None:
     """
     An archive that is refused has no index.
@@ -432,6 +444,19 @@ def test_a_file_that_takes_little_at_a_time() -> None:
 
     assert write(file, [], expected) == len(file.getvalue())
     assert read_all(file.getvalue()) == expected
+
+
+def test_a_file_that_takes_nothing() -> None:
+    """
+    A file that takes nothing is not waited for without end.
+    """
+
+    class Full:
+        def write(self, _data: object) -> int:
+            return 0
+
+    with pytest.raises(BadInput, match="takes none of them"):
+        write(cast("BinaryIO", Full()), [], [raw(b"x")])
 
 
 # --- Properties ---

@@ -381,6 +381,16 @@ def test_the_place_may_move(ground: Path) -> None:
     assert list((ground / "aim").iterdir()) == []
 
 
+def test_where_no_folder_can_be_made() -> None:
+    """
+    Where the system makes no folder, its own words say why.
+    """
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no /proc, in which nobody can make a folder")
+    with pytest.raises(OSError, match=r"/proc|No such file|denied|permitted"):
+        fill(Path("/proc/new"), "a")
+
+
 def test_nothing_stays_open(ground: Path) -> None:
     """
     Files and folders are closed again, whether all went well or not.
@@ -440,9 +450,16 @@ def test_any_text(name: str) -> None:
     assert not any(unicodedata.category(char) in {"Cc", "Cs"} for char in name)
 
 
-def test_what_is_no_text() -> None:
+def test_what_is_no_text(ground: Path) -> None:
     """
-    Bytes are not taken for a name.
+    Bytes are not taken for a name, nor for a path.
     """
+
+    def add_bytes() -> None:
+        with Place(ground / "new") as place:
+            place.add(b"a", [])  # type: ignore[arg-type]
+
     with pytest.raises(BadInput, match="a file name as text, found bytes"):
         safe_name(b"a")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="a file name as text, found bytes"):
+        add_bytes()
