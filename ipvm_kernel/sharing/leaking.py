@@ -19,24 +19,29 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.sharing.cells import Notebook
 
-_KEYS: Final = (
-    ("a key of AWS", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    ("a token of GitHub", r"\bgh[pousr]_[A-Za-z0-9]{30,255}|\bgithub_pat_\w{20,255}"),
-    ("a token of GitLab", r"\bglpat-[\w-]{20,100}"),
-    ("a key of OpenAI or Anthropic", r"\bsk-[A-Za-z0-9_-]{20,200}"),
-    ("a token of Slack", r"\bxox[abprs]-[A-Za-z0-9-]{10,200}"),
-    ("a key of Google", r"\bAIza[\w-]{35}"),
-    ("a token of Hugging Face", r"\bhf_[A-Za-z0-9]{30,100}"),
-    ("a private key", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
-    ("a JSON web token", r"\beyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\."),
-    ("a bearer token", r"\b[Bb]earer\s{1,4}[\w.~+/-]{20,2000}"),
-    ("a password in an address", r"://[^/\s:@'\"]{1,100}:[^/\s@'\"]{3,100}@"),
-    (
-        "a password or a token",
-        r"(?i:password|passwd|secret|token|api_?key)[\"']?\s{0,4}[=:]\s{0,4}[\"'][^\"'\s]{8,200}[\"']",
-    ),
+# What it is, words of which one has to be there (looked for first, since that is fast), and its form.
+_KEYS: Final = tuple(
+    (name, words, re.compile(form))
+    for name, words, form in (
+        ("a key of AWS", ("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+        ("a token of GitHub", ("gh", "github_pat_"), r"\b(?:gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_\w{20,255})"),
+        ("a token of GitLab", ("glpat-",), r"\bglpat-[\w-]{20,100}"),
+        ("a key of OpenAI or Anthropic", ("sk-",), r"\bsk-[A-Za-z0-9_-]{20,200}"),
+        ("a token of Slack", ("xox",), r"\bxox[abprs]-[A-Za-z0-9-]{10,200}"),
+        ("a key of Google", ("AIza",), r"\bAIza[\w-]{35}"),
+        ("a token of Hugging Face", ("hf_",), r"\bhf_[A-Za-z0-9]{30,100}"),
+        ("a private key", ("PRIVATE KEY",), r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"),
+        ("a JSON web token", (".eyJ",), r"\beyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\."),
+        ("a bearer token", ("earer",), r"\b[Bb]earer\s{1,4}[\w.~+/-]{20,2000}"),
+        ("a password in an address", ("://",), r"://[^/\s:@'\"<>]{1,100}:[^/\s@'\"<>]{3,100}@"),
+        (
+            "a password or a token",
+            ("passw", "secret", "token", "api_key", "apikey"),
+            r"(?i:passw(?:or)?d|secret|token|api_?key)[\"']?\s{0,4}[=:]\s{0,4}[\"'][^\"'\s]{8,200}[\"']",
+        ),
+    )
 )
-_ANY: Final = re.compile("|".join(f"(?P<k{n}>{form})" for n, (_, form) in enumerate(_KEYS)))
+_HOMES: Final = ("/home/", "/Users/", "Users\\", "/root/")
 _HOME: Final = re.compile(r"(?:/home/|/Users/|\b[A-Za-z]:\\{1,2}Users\\{1,2})[^/\\\s'\"<>:]{1,64}|(?<![\w.])/root(?=/)")
 _BINARY: Final = ("image/", "audio/", "video/", "application/pdf")
 _DRAWING: Final = re.compile(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]{1,2000000})")
@@ -56,19 +61,26 @@ def leaks(notebook: Notebook, *, home: Path | None = None) -> list[str]:
     for cell, raw in zip(notebook.cells, notebook.raw["cells"], strict=True):
         found: dict[str, None] = {}
         for said in _said(raw):
-            for match in _ANY.finditer(said):
-                name = _KEYS[int(match.lastgroup[1:])][0] if match.lastgroup else ""
-                found[f"{name} ({printable(match[0], limit=8).split('…')[0]}…)"] = None
-            paths = [match[0] for match in _HOME.finditer(said)]
+            found.update((f"{name} ({start}…)", None) for name, start in _keys(said))
+            paths = [match[0] for match in _HOME.finditer(said)] if any(name in said for name in _HOMES) else []
             if len(own) > 3 and own in said:
                 paths.append(own)
             found.update((f"the path {printable(path, limit=80)}", None) for path in paths)
         if found:
             shown = list(found)[:_SHOWN]
             more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
-            name = f" ({cell.heading[:40]})" if cell.heading and not _ANY.search(cell.heading) else ""
+            name = f" ({cell.heading[:40]})" if cell.heading and not any(_keys(cell.source)) else ""
             told.append(f"cell {cell.index + 1}{name}: {', '.join(shown)}{more}")
     return told
+
+
+def _keys(said: str) -> Iterator[tuple[str, str]]:
+    """Yield what looks like a key: its kind, and its first characters."""
+    lower = said.lower()
+    for name, words, form in _KEYS:
+        if any(word in said or word in lower for word in words):
+            for match in form.finditer(said):
+                yield name, printable(match[0][:8])
 
 
 def _said(cell: dict[str, Any]) -> Iterator[str]:
