@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import BadInput, IpvmError, NotFound
+from ipvm_kernel.exchange.caches import Listed
 from ipvm_kernel.exchange.http import Deadline
 from ipvm_kernel.ipld import CID, car
 from ipvm_kernel.printable import printable
@@ -20,6 +21,7 @@ from ipvm_kernel.session.arriving import (
 )
 from ipvm_kernel.session.checking import Again, Checked, CheckedCell, check, share_from_text
 from ipvm_kernel.session.comparing import SharesDiff, compare
+from ipvm_kernel.session.serving import Shelved, lend
 from ipvm_kernel.session.sharing import Offer, prepare, seal, secret, undo, write_archive
 from ipvm_kernel.session.signing import identity, name_of
 from ipvm_kernel.sharing import notebook as notebooks
@@ -102,6 +104,16 @@ def kubo_of(session: Session) -> Kubo | None:
     return next((source for source in session.resources.sources if isinstance(source, Kubo)), None)
 
 
+def caches_of(home: Path) -> Listed:
+    """Return the caches that are asked, as they lie beside the store in a folder."""
+    return Listed(home)
+
+
+def shelved(session: Session) -> Shelved:
+    """Return a session as a cache serves it."""
+    return Shelved(session)
+
+
 def forget(session: Session, root: CID) -> int:
     """Take a share's pins away, and the receipts of others that came with it off file; return how many those are."""
     undo(session, root)
@@ -176,7 +188,40 @@ def take_from_kubo(session: Session, root: CID) -> str:
 
 
 __all__ = [
-    "MOST_BYTES", "Again", "Arrival", "Checked", "CheckedCell", "Offer", "Share", "SharesDiff", "Written", "arrive", "check",
-    "compare", "forget", "give_to_kubo", "identity", "is_archive", "is_here", "load_archive", "name_of", "notebook_of", "prepare", "seal", "secret",
-    "share_from_text", "share_named", "share_of", "take_from_kubo", "target", "undo", "write_archive", "write_notebook",
+    "MOST_BYTES",
+    "Again",
+    "Arrival",
+    "Checked",
+    "CheckedCell",
+    "Listed",
+    "Offer",
+    "Share",
+    "SharesDiff",
+    "Shelved",
+    "Written",
+    "arrive",
+    "caches_of",
+    "check",
+    "compare",
+    "forget",
+    "give_to_kubo",
+    "identity",
+    "is_archive",
+    "is_here",
+    "lend",
+    "load_archive",
+    "name_of",
+    "notebook_of",
+    "prepare",
+    "seal",
+    "secret",
+    "share_from_text",
+    "share_named",
+    "share_of",
+    "shelved",
+    "take_from_kubo",
+    "target",
+    "undo",
+    "write_archive",
+    "write_notebook",
 ]  # fmt: skip

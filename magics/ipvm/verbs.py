@@ -165,6 +165,16 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("--format",), "car, capsule, dot, mermaid, svg, png, prov or crate", {"metavar": "F"}),
             Argument(("--homestar-db",), "a database that Homestar replays from: of all, or of X", {"metavar": "FILE"}),
         )),
+        Verb("cache", "caches", "Ask a lab's cache before anything runs, serve this store as one, or give to one.", (
+            Argument(("action",), "serve, add, remove, list or push", {"nargs": "?", "default": "list", "choices": ["serve", "add", "remove", "list", "push"]}),
+            Argument(("what",), "the cache's address or folder; with push, a name or notebook", {"nargs": "?", "default": None, "metavar": "URL|X"}, thing=True),
+            Argument(("url",), "with push, the one cache to give to", {"nargs": "?", "default": None, "metavar": "URL"}),
+            Argument(("--token",), "to write to it", {"metavar": "TOKEN"}),
+            Argument(("--write",), "give it what is pushed", {"action": "store_true"}),
+            Argument(("--writable",), "serve for writers too, who show the token", {"action": "store_true"}),
+            Argument(("--host",), "where to serve (127.0.0.1)", {"default": "127.0.0.1"}),
+            Argument(("--port",), "the port to serve on (1336); 0 takes any", {"type": int, "metavar": "N"}),
+        )),
         Verb("node", "nodes", "Start, stop, ping or ask the node that serves Homestar's JSON-RPC from this store.", (
             Argument(("action",), "start, stop, ping or info", {"choices": ["start", "stop", "ping", "info"]}),
             Argument(("--port",), "the first port that is tried (1337); 0 takes any", {"type": int, "metavar": "N"}),

@@ -49,7 +49,7 @@ def share(
     if undo:
         return _undone(what)
     session = default()
-    thing = _thing(what)
+    thing = thing_of_share(what)
     offer = shares.prepare(
         session,
         thing,
@@ -75,7 +75,7 @@ def share(
 
 def archive(session: Session, x: Any, target: Path, parts: str | None) -> View:
     """Write the archive of something, which is signed and pinned as if it were shared."""
-    thing = _thing(x)
+    thing = thing_of_share(x)
     if isinstance(thing, Path) or not shares.is_here(session, thing):
         offer = shares.prepare(session, thing, parts=_parts(parts))
         thing = shares.seal(session, offer).cid
@@ -87,7 +87,7 @@ def archive(session: Session, x: Any, target: Path, parts: str | None) -> View:
     )
 
 
-def _thing(what: Any) -> Path | CID:
+def thing_of_share(what: Any) -> Path | CID:
     """Return what is to be shared: the path of a notebook, or a CID."""
     if what is None:
         here = os.environ.get("JPY_SESSION_NAME", "")
