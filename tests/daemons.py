@@ -195,6 +195,17 @@ class Kubo:
         """Return the bytes of a file."""
         return self.rpc("cat", arg=cid, offline=True)
 
+    def connect(self, other: Kubo) -> None:
+        """Let it know another daemon, so that each can have what the other has."""
+        about = json.loads(other.rpc("id"))
+        address = next(found for found in about["Addresses"] if found.startswith(f"/ip4/{HERE}/tcp/"))
+        self.rpc("swarm/connect", arg=address)
+
+    def command(self, program: Path, *arguments: str | Path) -> bytes:
+        """Run `ipfs` on it, and return what it prints."""
+        env = {**os.environ, "IPFS_PATH": str(self.repo), "IPFS_TELEMETRY": "off"}
+        return subprocess.run([program, *arguments], env=env, check=True, capture_output=True, timeout=60).stdout
+
 
 class Refused(Exception):
     """Homestar's JSON-RPC answered with an error."""

@@ -68,6 +68,7 @@ PEERS: Final = {
     "zig": Peer(partial(in_package, "ziglang", "zig"), "Run: pip install 'ipvm[build]'."),
     "wasm-tools": Peer(partial(on_path, "wasm-tools"), "Run: pip install 'ipvm[build]'."),
     "cbrrr": Peer(partial(in_package, "cbrrr"), "Run: pip install 'ipvm[fast]'; it needs a C compiler."),
+    "ipfshttpclient": Peer(partial(in_package, "ipfshttpclient"), "Run: pip install 'ipvm[ipfs]'."),
     "libp2p": Peer(
         partial(in_package, "libp2p"), "Run: pip install 'ipvm[p2p]'; it needs a C compiler and GMP (libgmp-dev)."
     ),

@@ -13,12 +13,15 @@ from ipvm_kernel.ipld.unixfs import blocks
 from ipvm_kernel.printable import printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
     from ipvm_kernel.errors import IpvmError
     from ipvm_kernel.exchange.asking import Asked
     from ipvm_kernel.ipld import Ipld, Limits
     from ipvm_kernel.store import Store
+
+    Spare: TypeAlias = Callable[[CID, bytes], Iterable[CID]]
 
 _LABEL: Final = 80  # characters of one step of a path
 _STEPS: Final = 12
@@ -72,6 +75,7 @@ class Walk:
         lacking: Returns what to raise where nobody gives a block: for its CID and the path from the root.
         max_bytes: Bytes of all blocks, at most.
         most: Blocks, at most.
+        spare: Is shown each block as it comes, and returns what is left out: it is not followed from there on.
     """
 
     def __init__(
@@ -82,7 +86,9 @@ class Walk:
         *,
         max_bytes: int,
         most: int = BLOCKS,
+        spare: Spare | None = None,
     ) -> None:
+        self._spare = spare
         self._root, self._get, self._lacking = root, get, lacking
         self._max_bytes, self._most = max_bytes, most
         self._ways: dict[CID, tuple[CID, str] | None] = {root: None}  # how each was met first
@@ -98,8 +104,11 @@ class Walk:
         """
         todo = [self._root]
         total = 0
+        without: set[CID] = set()
         while todo:
             cid = todo.pop()
+            if cid in without:
+                continue
             try:
                 data = self._get(cid)
                 found = links(cid, data)
@@ -112,9 +121,11 @@ class Walk:
                 raise LimitExceeded(
                     f"expected at most {size(self._max_bytes)} of blocks below {self._root}, found more: IPVM_FETCH_BYTES"
                 )
+            if self._spare is not None:
+                without.update(self._spare(cid, data))
             new: list[CID] = []
             for label, child in found:
-                if child not in self._ways and child.codec not in _NAMES:
+                if child not in self._ways and child not in without and child.codec not in _NAMES:
                     self._ways[child] = cid, label[:_LABEL]
                     new.append(child)
             if len(self._ways) > self._most:
@@ -135,13 +146,15 @@ class Walk:
         return "".join(f"/{printable(step, limit=2 * _LABEL)}" for step in steps)
 
 
-def write(root: CID, store: Store, asked: Asked, target: BinaryIO, *, max_bytes: int) -> None:
+def write(
+    root: CID, store: Store, asked: Asked, target: BinaryIO, *, max_bytes: int, spare: Spare | None = None
+) -> None:
     """Write everything that a root reaches as an archive of version 1, from a store and from whoever is asked.
 
     Raises:
         As `Walk.blocks` does; OSError.
     """
-    walk = Walk(root, lambda cid: _near(cid, store, asked), asked.nobody, max_bytes=max_bytes)
+    walk = Walk(root, lambda cid: _near(cid, store, asked), asked.nobody, max_bytes=max_bytes, spare=spare)
     target.writelines(parts([root], walk.blocks()))
 
 

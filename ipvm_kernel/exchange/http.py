@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 TRIES: Final = 4
 """How often a request is made at most."""
 
+SILENCE: Final = 20.0
+"""Seconds that it may take until the next byte of an answer."""
+
 T = TypeVar("T")
 
 _CONNECT: Final = 5.0
-_READ: Final = 20.0  # without a byte
 _PIECE: Final = 65_536
 _SAID: Final = 300  # characters of what a server says about a failure
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -107,8 +109,8 @@ class _Request(NamedTuple):
     body: bytes | Iterator[bytes] | None
     progress: Callable[[int], None] | None
     redirects: bool = False
-    settled: Callable[[str], bool] | None = None
-    silence: float = _READ
+    settled: Callable[[int, str], bool] | None = None
+    silence: float = SILENCE
 
 
 class Server:
@@ -142,7 +144,7 @@ class Server:
         tries: int = TRIES,
         progress: Callable[[int], None] | None = None,
         redirects: bool = False,
-        settled: Callable[[str], bool] | None = None,
+        settled: Callable[[int, str], bool] | None = None,
     ) -> Answer:
         """Make a request and return the answer; failures that may pass are tried again, with pauses that grow.
 
@@ -156,7 +158,7 @@ class Server:
             tries: How often at most.
             progress: Told how many bytes are there.
             redirects: A redirect is an answer too, which the caller looks at; else it is a refusal.
-            settled: Says of what a server says about a failure that it will not pass; it is a refusal then.
+            settled: Says of the status and the words of a failure that it will not pass; it is a refusal then.
 
         Raises:
             Unreachable: It did not answer, each time.
@@ -178,8 +180,8 @@ class Server:
         body: bytes | Iterable[bytes] | None = None,
         tries: int = TRIES,
         progress: Callable[[int], None] | None = None,
-        silence: float = _READ,
-        settled: Callable[[str], bool] | None = None,
+        silence: float = SILENCE,
+        settled: Callable[[int, str], bool] | None = None,
     ) -> Iterator[bytes]:
         """Make a request and yield the body of the answer as it comes. Nothing is sent before the first is asked for.
 
@@ -268,7 +270,7 @@ class Server:
                 assert_same_host=False,
                 # What is sent in pieces may have to wait for a disk, and waits as long as it takes to connect.
                 timeout=urllib3.Timeout(
-                    connect=min(_CONNECT if whole else _READ, left), read=min(request.silence, left)
+                    connect=min(_CONNECT if whole else SILENCE, left), read=min(request.silence, left)
                 ),
                 preload_content=False,
                 decode_content=False,
@@ -301,7 +303,7 @@ class Server:
             return Refused(f"{self.name} sends elsewhere ({response.status}), and is not followed", response.status)
         text = _told(data)
         said = f"{self.name} answered {response.status} ({printable(text, limit=_SAID)})"
-        if response.status in _AGAIN and not (request.settled is not None and request.settled(text)):
+        if response.status in _AGAIN and not (request.settled is not None and request.settled(response.status, text)):
             return Unreachable(said)
         return Refused(said, response.status)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -24,6 +25,7 @@ from ipvm_kernel.printable import printable, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ipvm_kernel.exchange.dags import Spare
     from ipvm_kernel.exchange.settings import Settings
     from ipvm_kernel.ipld import FileBytes, Ipld
     from ipvm_kernel.model import Instruction
@@ -292,7 +294,12 @@ class Resources:
     # --- more than one file -------------------------------------------------------------------------------------------
 
     def fetch_dag(
-        self, root: CID, *, stop: Stop | None = None, progress: Callable[[Fetching], None] | None = None
+        self,
+        root: CID,
+        *,
+        stop: Stop | None = None,
+        progress: Callable[[Fetching], None] | None = None,
+        spare: Spare | None = None,
     ) -> Path:
         """Return the path of a new temporary file: an archive of everything that a root reaches by links.
 
@@ -303,6 +310,8 @@ class Resources:
             root: Where it begins: dag-cbor, dag-json or dag-pb; a raw block is its own archive.
             stop: Says when to wait no longer.
             progress: Told of each step, in the thread that makes it.
+            spare: Is shown each block as it comes, parents first, and returns what its sender left out, which is not
+                looked for.
 
         Raises:
             NotFound, Mismatch: Something of it is nowhere; the message says what, the way to it from the root, who was
@@ -323,7 +332,8 @@ class Resources:
                     progress(told)
 
             with os.fdopen(descriptor, "wb") as file, self._asked(root, flight, tell=tell) as asked:
-                dags.write(root, self._store, asked, file, max_bytes=self.settings.max_bytes)
+                most = self.settings.max_bytes
+                dags.write(root, self._store, asked, file, max_bytes=most, spare=spare)
             return path
 
         try:
@@ -352,18 +362,12 @@ class Resources:
             from ipvm_kernel.exchange import folders
 
             with self._asked(cid, flight) as asked:
-                return folders.unpack(
-                    cid,
-                    target,
-                    asked.block,
-                    lambda child: self._content(child, asked),
-                    flight.deadline,
-                    max_bytes=self.settings.max_bytes,
-                )
+                content, most = partial(self._content, asked), self.settings.max_bytes
+                return folders.unpack(cid, target, asked.block, content, flight.deadline, max_bytes=most)
 
         return self._wait(str(cid), stop, work, alone=True)
 
-    def _content(self, cid: CID, asked: Asked) -> Iterator[bytes]:
+    def _content(self, asked: Asked, cid: CID) -> Iterator[bytes]:
         """Yield the content of a file; it is brought in first if it is not here."""
         content = self.open(cid if self.has(cid) else self._keep(cid, "input", asked))
         yield from [content] if isinstance(content, bytes) else content.pieces(_PIECE)

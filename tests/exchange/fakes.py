@@ -38,7 +38,8 @@ class Fake:
         failing: How many requests it still answers by `mood`; then it is well. None for all.
         archives: What the archives are like that it sends; None if it sends none.
         sent: How many blocks of an archive it sends before it is as `archives` says.
-        says: What it answers to a call of Kubo's RPC, by path.
+        says: What it answers to a call of Kubo's RPC, by path: status, body and headers, or None for nothing, ever. The
+            body comes byte by byte if its mood is slow.
         heard: The bodies that came with such calls.
     """
 
@@ -46,7 +47,7 @@ class Fake:
         self.mood: Mood = "well"
         self.archives: Archives | Literal[True] | None = None
         self.sent = 2
-        self.says: dict[str, tuple[int, bytes]] = {}
+        self.says: dict[str, tuple[int, bytes, dict[str, str]] | None] = {}
         self.heard: list[bytes] = []
         self.failing: int | None = None
         self.blocks: dict[str, bytes] = {}
@@ -135,8 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         fields = parse_qs(parts.query)
         body = self._body()
         if parts.path in self.server_fake.says:
-            self.server_fake.heard.append(body)
-            self._send(*self.server_fake.says[parts.path])
+            self._say(self.server_fake.says[parts.path], body)
             return
         match parts.path:
             case "/api/v0/dag/export" if self.server_fake.archives:
@@ -207,15 +207,30 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
         elif mood == "slow":
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                for byte in data:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(_BREATH)
+            self._slowly(data)
         else:
             self._send(200, data)
+
+    def _say(self, answer: tuple[int, bytes, dict[str, str]] | None, heard: bytes) -> None:
+        fake = self.server_fake
+        fake.heard.append(heard)
+        fake.headers.append(dict(self.headers.items()))
+        if answer is None:
+            fake.ended.wait(60)
+            self.close_connection = True
+        elif fake.mood == "slow":
+            self._slowly(answer[1])
+        else:
+            self._send(*answer)
+
+    def _slowly(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                time.sleep(_BREATH)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":

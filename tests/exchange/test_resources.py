@@ -571,6 +571,11 @@ def test_settings_from_the_environment(tmp_path: Path) -> None:
     (repo / "api").write_text("/ip6/::1/tcp/5012")
     assert from_environment(base).kubo == "http://[::1]:5012"
     assert from_environment({**base, "IPVM_KUBO_API": "off"}).kubo == ""
+    named = {**base, "IPFS_API": "/ip4/10.0.0.8/tcp/5003/https"}
+    assert from_environment(named).kubo == "https://10.0.0.8:5003"
+    assert from_environment({**named, "IPFS_API": "http://kubo.lab:5004/"}).kubo == "http://kubo.lab:5004"
+    assert from_environment({**named, "IPVM_KUBO_API": "off"}).kubo == ""
+    assert from_environment({**named, "IPVM_KUBO_API": "/dns/kubo.lab/tcp/5005"}).kubo == "http://kubo.lab:5005"
     found = from_environment(
         {
             "IPVM_KUBO_API": "http://10.0.0.7:5001/",
@@ -583,7 +588,7 @@ def test_settings_from_the_environment(tmp_path: Path) -> None:
 
 
 BAD_SETTINGS = [
-    ("IPVM_KUBO_API", "ftp://x"), ("IPVM_KUBO_API", "nonsense"), ("IPVM_GATEWAY", "http://[::1"), ("IPVM_FETCH_SECONDS", "soon"),
+    ("IPVM_KUBO_API", "ftp://x"), ("IPFS_API", "/ip4/127.0.0.1/udp/4001/quic-v1"), ("IPFS_API", "/ip4/::1/tcp/5001 x"), ("IPVM_KUBO_API", "nonsense"), ("IPVM_GATEWAY", "http://[::1"), ("IPVM_FETCH_SECONDS", "soon"),
     ("IPVM_FETCH_BYTES", "-1"), ("IPVM_FETCH_SECONDS", "inf"),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 15.0  # seconds that Kubo may look for a block on its network
 _ALLOWED: Final = 60.0  # seconds of a call that is given no deadline
+_STILL: Final = 5.0  # seconds without a byte of an archive of what is there
+_TOGETHER: Final = 64  # CIDs in one call, which has them in its address
 _ARCHIVE: Final = 1 << 40  # bytes of an archive; whoever reads it has closer bounds
+_ALL_PINS: Final = 256 << 20  # bytes of a list of them
 _PEERS: Final = 20
 _PROVIDER: Final = 4  # the type of an event of routing that names providers
 
@@ -135,7 +139,17 @@ class Kubo:
         """
         return self._rpc.stream("export_car", deadline, max_bytes=_ARCHIVE, progress=progress, arg=cid)
 
-    car = export_car
+    def car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
+        """Yield the archive of what Kubo itself has of everything that a CID reaches; it asks nobody and waits for nobody.
+
+        A Kubo before 0.43 knows no such archive, and looks for what it does not have: it is given up after 5 s of silence.
+
+        Raises:
+            As `export_car` does.
+        """
+        return self._rpc.stream(
+            "export_car", deadline, max_bytes=_ARCHIVE, progress=progress, silence=_STILL, arg=cid, local_only=True
+        )
 
     def import_car(
         self,
@@ -215,8 +229,35 @@ class Kubo:
             As `pin` does.
         """
         with _unless_not_pinned(), self._client.session("pinned", deadline or Deadline(_ALLOWED)) as client:
-            return str(cid) in client.pin.ls(str(cid), type="recursive")["Keys"]
+            return str(cid) in client.pin.ls(str(cid), type="recursive").get("Keys", {})
         return False
+
+    def pin_each(self, cids: Iterable[CID], deadline: Deadline | None = None) -> None:
+        """Have Kubo keep blocks, each by itself: for a DAG of which something is left out, which cannot be pinned whole.
+
+        Raises:
+            As `pin` does.
+        """
+        deadline = deadline or Deadline(_ALLOWED)
+        for some in _batches(cids):
+            with self._client.session("pin", deadline) as client:
+                client.pin.add(*some, recursive=False, opts={"timeout": f"{max(1, int(deadline.left()))}s"})
+
+    def unpin_each(self, cids: Iterable[CID], deadline: Deadline | None = None) -> int:
+        """Take away pins that `pin_each` made, and return how many there were.
+
+        Raises:
+            As `pin` does.
+        """
+        deadline = deadline or Deadline(_ALLOWED)
+        with self._client.session("pinned", deadline, max_bytes=_ALL_PINS) as client:
+            there = client.pin.ls(type="direct").get("Keys", {}).keys()
+        gone = 0
+        for some in _batches(cid for cid in cids if str(cid) in there):
+            with self._client.session("unpin", deadline) as client:
+                client.pin.rm(*some, recursive=False)
+            gone += len(some)
+        return gone
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -298,6 +339,12 @@ class Kubo:
             raise Unreachable(
                 f"{self.name} does not speak Kubo's RPC: expected a CID, found {printable(str(text), limit=100)}"
             ) from None
+
+
+def _batches(cids: Iterable[CID]) -> Iterator[list[str]]:
+    names = map(str, dict.fromkeys(cids))
+    while some := list(itertools.islice(names, _TOGETHER)):
+        yield some
 
 
 def _way(call: str) -> Way:

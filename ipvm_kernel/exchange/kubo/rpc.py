@@ -1,6 +1,7 @@
 """Kubo's RPC through our own session: what is asked often, what streams, and what ipfshttpclient lacks or breaks.
 
-https://docs.ipfs.tech/reference/kubo/rpc/. Kubo says 500 for everything that fails, also for a block that it does not have.
+https://docs.ipfs.tech/reference/kubo/rpc/. Kubo says 500 for everything that fails, also for a block that it does not
+have; what it says then is its answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-from ipvm_kernel.exchange.http import Refused, Server, Unreachable
+from ipvm_kernel.exchange.http import SILENCE, Refused, Server, Unreachable
 from ipvm_kernel.exchange.kubo.endpoints import ENDPOINTS
 from ipvm_kernel.printable import printable
 
@@ -74,7 +75,7 @@ class Rpc:
                 body=body,
                 headers=headers,
                 progress=progress,
-                settled=_lacks,
+                settled=_settled,
             ).body
         except Refused as error:
             if error.status == 500 and _lacks(error.message):
@@ -92,11 +93,18 @@ class Rpc:
         *,
         max_bytes: int,
         progress: Callable[[int], None] | None = None,
+        silence: float = SILENCE,
         **options: object,
     ) -> Iterator[bytes]:
         """Make a call and yield its answer as it comes. Raises as `Server.stream` does."""
         return self._server.stream(
-            "POST", _path(name, options), deadline, max_bytes=max_bytes, progress=progress, settled=_lacks
+            "POST",
+            _path(name, options),
+            deadline,
+            max_bytes=max_bytes,
+            progress=progress,
+            silence=silence,
+            settled=_settled,
         )
 
     def lines(
@@ -134,7 +142,7 @@ class Rpc:
             headers=headers,
             body=body,
             silence=deadline.allowed,  # Kubo says nothing while it pins
-            settled=lambda _: True,
+            settled=_settled,
         )
         for piece in pieces:
             *whole, rest = (rest + piece).split(b"\n")
@@ -188,6 +196,11 @@ def _counted(
         if progress is not None:
             progress(count)
     yield tail
+
+
+def _settled(status: int, _said: str) -> bool:
+    """Return True for a failure that Kubo itself tells of: asked again, it says the same."""
+    return status == 500
 
 
 def _lacks(said: str) -> bool:
