@@ -206,13 +206,23 @@ def write_notebook(session: Session, root: CID, folder: Path | None = None, *, b
     with Place(target) as place:
         place.add(name, [data])
         for path, cid in share.files.items():
-            try:
-                place.add(path, _pieces(session, cid))
-            except IpvmError as error:
-                refused.append(f"{printable(path, limit=200)}: {error.message}")
+            why = _unsafe(path)
+            if why:
+                refused.append(f"{printable(path, limit=200)}: {why}")
             else:
+                place.add(path, _pieces(session, cid))
                 files.append(path)
     return Written(notebook=target / name, files=files, refused=refused)
+
+
+def _unsafe(path: str) -> str:
+    """Return why a file cannot be written under its path, or "". Such names happen to the honest, too: `.data/x.csv`, `aux.csv`."""
+    try:
+        for name in path.split("/"):
+            safe_name(name)
+    except IpvmError as error:
+        return error.message
+    return ""
 
 
 def _pieces(session: Session, cid: CID) -> Iterator[bytes]:

@@ -71,7 +71,7 @@ class Checked(msgspec.Struct, kw_only=True):
     """What was found.
 
     Attributes:
-        name: What was checked.
+        name: What was checked, safe to show.
         cells: Cell by cell.
         share: The share, if it was one.
         signed: Who signed each receipt.
@@ -184,7 +184,8 @@ def _share(scratch: Session, path: Path, name: str) -> Checked:
     if share is not None and share.kind == "notebook":
         cells = _cells(notebooks.read(scratch.store.read(share.about)))
     _sorted(cells, receipts)
-    checked = Checked(name=share.name if share is not None else name, cells=cells, share=share, refused=arrival.refused)
+    called = printable(share.name, limit=200) if share is not None else name
+    checked = Checked(name=called, cells=cells, share=share, refused=arrival.refused)
     checked.signed = {
         one.instruction: list(dict.fromkeys(signed.made.issuer for signed in arrival.signed.get(one.receipt, ())))
         for one in arrival.receipts
@@ -246,7 +247,7 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
     offer = sharing.prepare(session, path, secrets=True)
     assert offer.notebook is not None
     cells = _cells(offer.notebook)
-    checked = Checked(name=path.name, cells=cells)
+    checked = Checked(name=printable(path.name, limit=200), cells=cells)
     signers = session.admission.signers([one.receipt for one in offer.bundle.receipts.values()])
     filings = []
     for instruction, receipt in {i: r for cell in cells for i, r in cell.receipts.items()}.items():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["receipt", "instruction", "task", "invocation", "workflow", "file", "value"]
 
 _SHORTEST: Final = 4
+_MEANT: Final = 40  # characters of a text that begins as a CID does, and can be nothing else
 _CANDIDATES: Final = 8
 
 
@@ -50,8 +51,9 @@ def resolve(store: Store, text: str) -> CID:
         return store.pins()[wanted]
     try:
         return CID.parse(wanted)
-    except (BadCID, HashNotAllowed):
-        pass
+    except (BadCID, HashNotAllowed) as error:
+        if len(wanted) >= _MEANT and wanted.startswith("baf"):
+            raise NotFound(f"{error.message} Is a character missing, or wrong?") from None
     if len(wanted) < _SHORTEST:
         raise NotFound(f"{printable(wanted, limit=60)!r} is too short: give a name, a CID, or 8 characters of one")
     found = store.find(wanted, _CANDIDATES + 1)

@@ -52,6 +52,7 @@ class Offer(msgspec.Struct, kw_only=True):
         environment: Versions.
         notebook: The notebook, if one is shared.
         warnings: What the user should see before it leaves.
+        cleaned: What of the notebook does not leave, one line each.
         share: The share, once it is made.
         statements: How many receipts are signed, once it is made.
     """
@@ -66,6 +67,7 @@ class Offer(msgspec.Struct, kw_only=True):
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     notebook: Notebook | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
+    cleaned: list[str] = msgspec.field(default_factory=list)
     share: Share | None = None
     statements: int = 0
 
@@ -133,7 +135,8 @@ def _notebook(session: Session, path: Path, parts: Collection[Part], most: int) 
         outside=outside if "file" in parts else {**outside, **files},
         environment=_environment(found),
         notebook=found,
-        warnings=[*dropped, *notebooks.leaks(found)],
+        warnings=notebooks.leaks(found),
+        cleaned=dropped,
     )
 
 

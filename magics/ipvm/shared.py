@@ -57,6 +57,14 @@ def _cut(lines: Sequence[str], most: int = _LINES) -> list[str]:
     return [*lines[:most], *([f"… and {len(lines) - most:,} more"] if len(lines) > most else [])]
 
 
+def is_share(session: Session, cid: CID) -> bool:
+    """Return True if a CID is that of a share in the store."""
+    if cid.codec != "dag-cbor" or session.store.size(cid) is None:
+        return False
+    value = session.find(cid).value
+    return type(value) is dict and str(value.get("ipvm", "")).startswith("share/")
+
+
 # --- Sharing ---
 
 
@@ -115,7 +123,8 @@ def leaving(offer: Offer) -> Told:
             for name in offer.outside
         ]
     )
-    after += _cut([f"look: {line}" for line in offer.warnings])
+    after += _cut([f"stays here: {line}" for line in offer.cleaned], 4)
+    after += _cut([f"LOOK before it leaves: {line}" for line in offer.warnings])
     data = {
         "name": offer.name,
         "kind": offer.kind,

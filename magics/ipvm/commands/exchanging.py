@@ -16,7 +16,7 @@ from ipvm_kernel.session import default, export_capsule, export_crate, export_da
 from ipvm_kernel.session import load as bring
 
 if TYPE_CHECKING:
-    from ipvm_kernel import Session
+    from ipvm_kernel import CID, Session
 
 
 def get(what: str, file: str | Path | None = None) -> View:
@@ -26,11 +26,15 @@ def get(what: str, file: str | Path | None = None) -> View:
 
     Args:
         what: A CID, an `ipfs://`, `https:` or `file:` address, or the URL of a gateway.
-        file: Where to write it, too.
+        file: Where to write it, too; a folder of IPFS is written to a new folder, whose name ends in "/".
     """
     session = default()
+    if file is not None and (str(file).endswith("/") or Path(file).expanduser().is_dir()):
+        return _folder(session, what, Path(file).expanduser())
     with told_on_terminal():
         cid = session.resources.check(what)
+        if shared.is_share(session, cid):
+            return _share(session, cid)
     count = session.store.size(cid) or 0
     text = f"{cid}, {size(count)}"
     if file is not None:
@@ -39,6 +43,31 @@ def get(what: str, file: str | Path | None = None) -> View:
         target.write_bytes(content if isinstance(content, bytes) else session.store.get(cid).data)
         text += f", written to {target}"
     return View(text, data=[{"address": what, "cid": cid, "bytes": count}])
+
+
+def _folder(session: Session, what: str, target: Path) -> View:
+    """Write a folder of IPFS to the disk, under names that can do no harm."""
+    cid = session.resolve(what)
+    with told_on_terminal():
+        paths = session.resources.unpack(cid, target)
+    session.store.sync()
+    return View(
+        f"{plural(len(paths), 'file')} written to {target}, every block checked",
+        data=[{"address": what, "cid": cid, "files": [str(path) for path in paths]}],
+    )
+
+
+def _share(session: Session, cid: CID) -> View:
+    """Bring in a share, whole."""
+    from ipvm_kernel.session import shares
+
+    shares.arrive(session, cid)
+    made = shares.share_of(session, cid)
+    return View(
+        f"{cid}, a shared {made.share.kind} with {plural(len(made.receipts), 'receipt')}: `ipvm open {cid.short}` writes it, "
+        f"`ipvm check {cid.short}` checks it",
+        data=[{"address": str(cid), "cid": cid, "kind": made.share.kind, "receipts": len(made.receipts)}],
+    )
 
 
 def load(file: str | Path, *, trust: bool = False) -> View:

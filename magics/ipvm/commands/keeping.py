@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any, Final
 
+from ipvm import shared
 from ipvm.commands.things import cid_of
 from ipvm.views import View, table
 from ipvm_kernel.errors import BadInput, NotFound
@@ -94,8 +95,7 @@ def forget(x: Any) -> View:
     """
     session = default()
     cid = cid_of(x)
-    value = session.find(cid).value if cid.codec == "dag-cbor" else None
-    if type(value) is dict and str(value.get("ipvm", "")).startswith("share/"):
+    if shared.is_share(session, cid):
         from ipvm_kernel.session import shares
 
         count = shares.forget(session, cid)

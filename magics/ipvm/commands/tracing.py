@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from ipvm import lineages
+from ipvm import lineages, shared
 from ipvm.commands.things import handle_of, thing_of
 from ipvm.views import View
 from ipvm_kernel import CID, Handle
@@ -92,7 +92,6 @@ def _notebooks(a: Any, b: Any) -> View | None:
     """Return how two shared notebooks differ, or None if these are none."""
     if not all(_names_notebook(x) for x in (a, b)):
         return None
-    from ipvm import shared
     from ipvm_kernel.session import shares
 
     session = default()
@@ -105,8 +104,8 @@ def _names_notebook(x: Any) -> bool:
         return True
     if not isinstance(x, str | CID):
         return False
-    found = default().find(thing_of(x))
-    return type(found.value) is dict and str(found.value.get("ipvm", "")).startswith("share/")
+    named = thing_of(x)
+    return isinstance(named, CID) and shared.is_share(default(), named)
 
 
 def _states(steps: Any) -> dict[CID, str]:
