@@ -123,7 +123,9 @@ class CacheServer:
         self._called = host
         beyond = not _is_loopback(self.host)
         known = {host, socket.gethostname(), *names} if beyond else set()
-        door = Door(Starlette(routes=list(routes)), token, known, self.counts)
+        app = Starlette(routes=list(routes))
+        app.router.redirect_slashes = False
+        door = Door(app, token, known, self.counts)
         config = uvicorn.Config(
             door,
             http="h11",

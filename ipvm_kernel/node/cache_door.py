@@ -46,6 +46,9 @@ class Door(Gate):
         self._names = frozenset(name.lower() for name in names)
 
     def _wrong(self, scope: Scope, headers: Headers, *, known: bool) -> tuple[int, str, str] | None:
+        site = headers.get("sec-fetch-site", "none")
+        if site not in {"none", "same-origin"}:  # which browsers send with what they load for a page, without an Origin
+            return 403, "foreign origin", f"pages of elsewhere ({printable(site, limit=20)}) may not ask this cache"
         hosts = headers.getlist("host")
         if not self._names or len(hosts) != 1 or not self._is_ours(hosts[0]):
             return super()._wrong(scope, headers, known=known)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _QUESTION: Final = Limits(block_bytes=BATCH * 50, depth=1, items=BATCH + 1)
 _GATHERED: Final = 512 * 1024
-_AT_ONCE: Final = 4  # answers about receipts that are in memory
+_AT_ONCE: Final = 16  # answers about receipts that are in memory
 _FOREVER: Final = {"Cache-Control": "public, max-age=29030400, immutable"}  # what a CID names never changes
 _SAFE: Final = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
 
@@ -45,14 +45,16 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         patience: Seconds that a question may take to arrive, and a piece of an answer to leave.
         upload_time: Seconds that an upload may take to arrive.
         pace: Bytes a second that a reader takes, on average.
+        answer_pace: The same of answers about receipts, which are in memory until they are taken.
     """
 
-    answer: int = 32 << 20
+    answer: int = 16 << 20
     upload: int = 256 << 20
-    clients: int = 64
+    clients: int = 256
     patience: float = 10.0
     upload_time: float = 300.0
     pace: float = 65_536.0
+    answer_pace: float = 1_048_576.0
 
 
 class Routes:
@@ -156,15 +158,15 @@ class Routes:
         return self._sending(await asyncio.to_thread(self._shelf.archive, cid), CAR, _FOREVER)
 
     def _sending(
-        self, pieces: Iterator[bytes], kind: str, headers: dict[str, str], done: Callable[[], object] = lambda: None
+        self, pieces: Iterator[bytes], kind: str, headers: dict[str, str], done: Callable[[], object] | None = None
     ) -> Sending:
         return Sending(
             self.server,
             _in_threads(pieces),
             {"Content-Type": kind, **headers, **_SAFE},
-            pace=self._bounds.pace,
+            pace=self._bounds.answer_pace if done is not None else self._bounds.pace,
             counts=self._counts,
-            done=done,
+            done=done or (lambda: None),
         )
 
     # --- writers ------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class Shelf:
         for instruction in instructions:
             yield from (one for one in self._store.receipts_of(instruction) if one.admitted)
 
-    def told(self, instructions: Sequence[CID], most: int = ANSWER_BYTES // 2) -> Told:
+    def told(self, instructions: Sequence[CID], most: int = ANSWER_BYTES // 4) -> Told:
         """Return what is known about instructions, up to about `most` bytes and always something about the first."""
         made = Told([], [], 0)
         size = reached = 0

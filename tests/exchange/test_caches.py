@@ -342,6 +342,14 @@ def sends(*parts_: bytes) -> Callable[[Liar, socket.socket], None]:
     return lambda _liar, line: line.sendall(b"".join(parts_))
 
 
+def stall(liar: Liar, line: socket.socket) -> None:
+    """
+    Send three right answers, and then nothing.
+    """
+    line.sendall(answer(WHOLE)[:-40])
+    liar.ended.wait(30)
+
+
 def halfway(_liar: Liar, line: socket.socket) -> None:
     """
     Send half of what was announced, and reset the connection.
@@ -373,7 +381,8 @@ LIES: dict[str, tuple[Callable[[Liar, socket.socket], object], int, str]] = {
     "a reset halfway": (halfway, 1, "broke off"),
     "busy for ever": (sends(answer(b"later", status="503 Busy")), 0, "503"),
     "an error": (sends(answer(b"no \x1b[31m", status="400 Bad")), 0, r"400 \(no \\x1b"),
-    "silence": (silent, 0, "does not answer|did not answer"),
+    "silence": (silent, 0, "did not answer as it should .not done in"),
+    "a stall": (stall, 3, "broke off"),
     "a slow drip": (drip, 0, "not done|did not answer"),
     "an archive of version 7": (sends(answer(b"\x0a\xa1gversion\x07")), 0, "version"),
     "a length of 2^62": (sends(answer(car([], []) + b"\xff" * 8 + b"\x3f" + b"x")), 0, "."),
@@ -534,6 +543,27 @@ class TestLies:
         assert len(told) == 1
         assert slow in told[0]
         assert left == [f"the cache {quick}"]
+
+    def test_giving_to_those_that_take(self, tmp_path: Path) -> None:
+        """
+        What is made here goes to the caches that were added for it, and to no other; one that is gone is told.
+        """
+        told: list[str] = []
+        with Liar(silent).running() as url:
+            pass
+        reader, writer = FolderCache(str(tmp_path / "a")), FolderCache(str(tmp_path / "b"), write=True)
+        gone = HttpCache(url, TOKEN)
+        caches = Caches([reader, writer, gone], writers=[writer, gone], tell=told.append)
+
+        lines = caches.give(lambda: [archive(TRUE)])
+        again = caches.give(lambda: [archive(TRUE)])
+
+        assert [line.split(" took ")[0] for line in lines] == [writer.name]
+        assert len(again) == 1
+        assert not (tmp_path / "a").exists()
+        assert len(writer.answers(ASKED, soon())) == len(TRUE)
+        assert len(told) == 1
+        assert told[0].endswith("everything stays here")
 
     def test_a_cache_that_raises_stops_nothing(self) -> None:
         """

@@ -356,10 +356,11 @@ def test_a_page_of_elsewhere_opens_nothing(store: MemoryStore, host: str, origin
             ask(server, "POST", "/receipts", encode(instructions(TRUE)), Origin=origin).status,
             ask(server, "PUT", "/receipts", archive(TRUE), Origin=origin, Authorization=f"Bearer {TOKEN}").status,
             ask(server, "OPTIONS", "/receipts", Origin=origin).status,
+            ask(server, "GET", "/health", Sec_Fetch_Site="cross-site").status,  # an image of a page: it has no Origin
         ]
         same = ask(server, "GET", "/health", Origin=f"http://127.0.0.1:{server.port}").status
 
-    assert found == [403] * 4
+    assert found == [403] * 5
     assert same == 200
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ipvm_kernel.errors import IpvmError
 from ipvm_kernel.exchange.caches.base import Answered, Answers, Cache
 from ipvm_kernel.exchange.http import Deadline
-from ipvm_kernel.printable import printable, seconds
+from ipvm_kernel.printable import plural, printable, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -96,6 +96,25 @@ class Caches:
             self._judge(at, cache, answers)
         return made
 
+    def give(self, make: Callable[[], Iterable[bytes]], allowed: float = 60.0) -> list[str]:
+        """Give an archive of receipts to each cache that takes what is made here; return a line for each that took it.
+
+        Whatever is in the archive leaves this machine. A cache that does not take it is told like one that does not answer.
+
+        Args:
+            make: Makes the archive, anew for each.
+            allowed: Seconds for each.
+        """
+        lines = []
+        for at, cache in enumerate(self.caches):
+            if cache not in self.writers or not self._well(at):
+                continue
+            try:
+                lines.append(f"{cache.name} took {cache.give(make(), Deadline(allowed))}")
+            except IpvmError as error:
+                self._judge(at, cache, Answers(trouble=error.message), "stays here")
+        return lines
+
     def sources(self) -> list[Cache]:
         """Return the caches that may be asked for content now, each a `Source` (see `exchange.asking`)."""
         return [cache for at, cache in enumerate(self.caches) if self._well(at)]
@@ -109,7 +128,7 @@ class Caches:
         with self._lock:
             return self._until.get(at, 0.0) <= self._clock()
 
-    def _judge(self, at: int, cache: Cache, answers: Answers) -> None:
+    def _judge(self, at: int, cache: Cache, answers: Answers, rest: str = "is worked out here") -> None:
         with self._lock:
             if not answers.trouble:
                 self._until.pop(at, None)
@@ -119,15 +138,21 @@ class Caches:
             tell = at not in self._told
             self._told.add(at)
         if tell:
-            self._tell(_line(cache, answers, self._rest))
+            self._tell(_line(cache, answers, self._rest, rest))
 
 
-def _line(cache: Cache, answers: Answers, rest: float) -> str:
+def _line(cache: Cache, answers: Answers, rest: float, then: str) -> str:
     again = "a minute" if rest == REST else seconds(rest)
-    what = "sent what was not asked for or does not hold" if answers.lied else "does not answer"
     why = answers.trouble.removeprefix(cache.name).lstrip(" :")
-    so_far = f"{len(answers):,} receipts came before, the rest" if answers else "everything"
-    return printable(f"{cache.name} {what} ({why}): asked again in {again}; {so_far} is worked out here", limit=600)
+    absent = "does not answer"
+    if answers.lied:
+        what = "sent what was not asked for, or does not hold"
+    elif why.startswith(absent):
+        what, why = absent, why.removeprefix(absent).lstrip(" :")
+    else:
+        what = "did not answer as it should"
+    so_far = f"{plural(len(answers), 'receipt')} came before, the rest" if answers else "everything"
+    return printable(f"{cache.name} {what} ({why}): asked again in {again}; {so_far} {then}", limit=600)
 
 
 def opened(known: Known) -> Cache:

@@ -30,7 +30,7 @@ STATEMENTS: Final = 16
 """Statements about one receipt, at most; more of them are not looked at."""
 
 ANSWER_BYTES: Final = 64 << 20
-"""Bytes of one answer, at most. Our own server stops at half of it, and says how far it came (`REACHED`)."""
+"""Bytes of one answer, at most. Our own server stops at a quarter of it, and says how far it came (`REACHED`)."""
 
 REACHED: Final = "reached"
 """The key of a block `{"reached": number}` in an answer that was cut: it is about so many instructions, from the first on."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BLOCKS: Final = 1 << 20
 """Blocks of one file, at most."""
 
-_KEPT: Final = 4
+_KEPT: Final = 32  # more than are fetched at once
 
 
 class Contents:
@@ -67,10 +67,12 @@ class Contents:
             spool.close()
             raise Refused(f"{self._name} sent an archive for {cid} without that block", 404)
         with self._lock:
-            if cid not in self._kept:
-                self._kept[cid] = spool
-                if len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)[1].close()
+            before = self._kept.pop(cid, None)
+            self._kept[cid] = spool
+            dropped = self._kept.popitem(last=False)[1] if len(self._kept) > _KEPT else None
+            for one in (before, dropped):
+                if one is not None:
+                    one.close()
         return data
 
     def close(self) -> None:

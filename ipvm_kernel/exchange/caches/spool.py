@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.ipld import CID
 
-_IN_MEMORY: Final = 8 << 20
+_IN_MEMORY: Final = 1 << 20
 
 
 class Spool:
