@@ -108,7 +108,7 @@ class _Reader(Disk):
         self.touched = _Forgetful()
         self.limit_bytes = 0
         self.files = Files(folder / "files")
-        self.strange = ""
+        self.strange = _strange(folder)
         self._local = not schema.on_network(folder)
         self._closed = False
         self._stamp: tuple[int, ...] = ()
@@ -173,6 +173,8 @@ class _Reader(Disk):
         """Return how the database is opened, so that nothing is made beside it."""
         with self.path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
+        if header[:16] != b"SQLite format 3\0":
+            raise StoreDamaged(f"{self.path} is no store of ipvm")
         self._check_version(int.from_bytes(header[60:64], "big"))
         if header[18:19] != b"\x02":  # no write-ahead log
             return "mode=ro"
