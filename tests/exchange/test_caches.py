@@ -23,7 +23,9 @@ from ipvm_kernel.exchange.caches.asking import Caches, opened
 from ipvm_kernel.exchange.caches.base import RECEIPTS, STATEMENTS, content_at, receipts_at
 from ipvm_kernel.exchange.caches.folder import FolderCache
 from ipvm_kernel.exchange.caches.web import HttpCache
-from ipvm_kernel.exchange.http import Deadline, Refused
+from ipvm_kernel.exchange.http import Deadline, Refused, Unreachable
+from ipvm_kernel.exchange.resources import Resources
+from ipvm_kernel.exchange.settings import Settings
 from ipvm_kernel.ipld import CID, Block, encode
 from ipvm_kernel.ipld.car import parts
 from ipvm_kernel.ipld.unixfs import blocks, file_cid, read
@@ -527,6 +529,45 @@ class TestLies:
                 with pytest.raises((Mismatch, Refused), match="archive"):
                     cache.block(cid, soon())
                 cache.close()
+
+    def test_a_cache_that_fails_for_content_is_left_alone_too(self) -> None:
+        """
+        A cache that breaks off in the middle of a file is told, and not asked again for a minute.
+        """
+        told: list[str] = []
+        with Liar(lambda _liar, line: reset(line)).running() as url:
+            caches = Caches([HttpCache(url, pause=0.01)], seconds=30, tell=told.append)
+            first, second = caches.sources() * 2
+            with pytest.raises(Unreachable):
+                first.block(file_cid(b"x"), soon())
+            with pytest.raises(Unreachable):
+                list(second.car(file_cid(b"x"), soon()))
+            left = caches.sources()
+            found = caches.answers(ASKED)
+            caches.close()
+
+        assert (left, found) == ([], [])
+        assert len(told) == 1
+        assert told[0].endswith("everything is looked for elsewhere")
+
+    def test_a_file_is_fetched_once(self, tmp_path: Path) -> None:
+        """
+        Asked block by block and as an archive, a cache over HTTP sends a file once; and a session brings it in.
+        """
+        data = os.urandom(1_000_000)
+        store = MemoryStore()
+        cid = store.put_file(data, "input")
+        with CacheServer(store, port=0) as server:
+            cache = HttpCache(server.address)
+            caches = Caches([cache], seconds=30)
+            here = Resources(MemoryStore(), Settings())
+            here.more = caches.sources
+            here.fetch(cid)
+            caches.close()
+            requests = server.counts.requests
+
+        assert here.read(cid) == data
+        assert requests == 1
 
     def test_a_slow_cache_does_not_hold_up_a_quick_one(self) -> None:
         """

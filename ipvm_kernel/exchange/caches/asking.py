@@ -10,13 +10,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.errors import IpvmError, Mismatch
 from ipvm_kernel.exchange.caches.base import Answered, Answers, Cache
-from ipvm_kernel.exchange.http import Deadline
+from ipvm_kernel.exchange.http import Deadline, Unreachable
 from ipvm_kernel.printable import plural, printable, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ipvm_kernel.exchange.caches.listed import Known
     from ipvm_kernel.ipld import CID
@@ -115,9 +115,15 @@ class Caches:
                 self._judge(at, cache, Answers(trouble=error.message), "stays here")
         return lines
 
-    def sources(self) -> list[Cache]:
-        """Return the caches that may be asked for content now, each a `Source` (see `exchange.asking`)."""
-        return [cache for at, cache in enumerate(self.caches) if self._well(at)]
+    def sources(self) -> list[Lender]:
+        """Return the caches that may be asked for content now."""
+
+        def failed(at: int, cache: Cache) -> Callable[[IpvmError], None]:
+            return lambda error: self._judge(
+                at, cache, Answers(trouble=error.message, lied=isinstance(error, Mismatch)), "is looked for elsewhere"
+            )
+
+        return [Lender(cache, failed(at, cache)) for at, cache in enumerate(self.caches) if self._well(at)]
 
     def close(self) -> None:
         """Let go of connections and files."""
@@ -139,6 +145,35 @@ class Caches:
             self._told.add(at)
         if tell:
             self._tell(_line(cache, answers, self._rest, rest))
+
+
+class Lender:
+    """A cache as a `Source` of content (see `exchange.asking`). If it fails as such, it is left alone as well.
+
+    Args:
+        cache: The cache.
+        failed: Told of what it did wrong.
+    """
+
+    def __init__(self, cache: Cache, failed: Callable[[IpvmError], object]) -> None:
+        self.name = cache.name
+        self._cache, self._failed = cache, failed
+
+    def block(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> bytes:
+        """Return the bytes that it has under a CID; as `Cache.block` does."""
+        try:
+            return self._cache.block(cid, deadline, progress)
+        except (Unreachable, Mismatch) as error:
+            self._failed(error)
+            raise
+
+    def car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
+        """Yield an archive with a file and its tree, unchecked; as `Cache.car` does."""
+        try:
+            yield from self._cache.car(cid, deadline, progress)
+        except (Unreachable, Mismatch) as error:
+            self._failed(error)
+            raise
 
 
 def _line(cache: Cache, answers: Answers, rest: float, then: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ipvm_kernel.errors import BadInput, LimitExceeded, Mismatch
 from ipvm_kernel.exchange.caches.spool import Spool
 from ipvm_kernel.exchange.http import Refused
+from ipvm_kernel.ipld.car import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +42,20 @@ class Contents:
                 if data is not None:
                     return data
         return None
+
+    def archive(self, cid: CID) -> Iterator[bytes] | None:
+        """Return the archive of a file that came already, or None."""
+        with self._lock:
+            spool = self._kept.get(cid)
+        return None if spool is None else parts([cid], self._blocks(spool))
+
+    def _blocks(self, spool: Spool) -> Iterator[tuple[CID, bytes]]:
+        for cid in spool:
+            with self._lock:
+                data = spool.get(cid)
+            if data is None:  # others were asked for meanwhile, and it made room for them
+                raise Refused(f"{self._name} is not asked for the same again so soon", 404)
+            yield cid, data
 
     def block(self, cid: CID, pieces: Callable[[], Iterator[bytes]]) -> bytes:
         """Return a block, out of a file that came already, or else out of the archive of that CID.

@@ -118,10 +118,14 @@ class FolderCache:
 
     def block(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> bytes:
         """Return the bytes that it has under a CID. Of a file in many blocks the whole comes at the first one."""
-        return self._contents.block(cid, lambda: self.car(cid, deadline, progress))
+        return self._contents.block(cid, lambda: self._car(cid, deadline, progress))
 
     def car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
         """Yield an archive with a file and its tree, or with one block, unchecked."""
+        kept = self._contents.archive(cid)
+        yield from self._car(cid, deadline, progress) if kept is None else kept
+
+    def _car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None) -> Iterator[bytes]:
         file = self._files.open(content_at(cid))
         if file is None:
             raise Refused(f"{self.name} does not have it", 404)

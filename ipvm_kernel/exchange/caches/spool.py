@@ -54,7 +54,7 @@ class Spool:
     def get(self, cid: CID) -> bytes | None:
         """Return the bytes of a block, or None if it is not in here."""
         place = self._places.get(cid)
-        if place is None:
+        if place is None or self._file.closed:
             return None
         self._file.seek(place[0])
         return self._file.read(place[1])

@@ -133,10 +133,14 @@ class HttpCache:
             except Refused as error:
                 if error.status not in _NOT_THERE:
                     raise
-        return self._contents.block(cid, lambda: self.car(cid, deadline, progress))
+        return self._contents.block(cid, lambda: self._car(cid, deadline, progress))
 
     def car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
         """Yield an archive with a file and its tree, or with one block, unchecked."""
+        kept = self._contents.archive(cid)
+        yield from self._car(cid, deadline, progress) if kept is None else kept
+
+    def _car(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None) -> Iterator[bytes]:
         places = [f"/{content_at(cid)}"]
         if not self._files_only:
             places.insert(0, f"/ipfs/{cid}?format=car")
