@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -67,11 +68,15 @@ def sign(session: Session, receipts: Iterable[Gathered], *, own: bool = True) ->
 
 def engine_of(text: str) -> str:
     """Return what a statement says of the engine: this program's version, and what the journal says."""
+    return f"ipvm {_version()} {text}".strip()[:128]
+
+
+@functools.cache
+def _version() -> str:
     try:
-        version = importlib.metadata.version("ipvm")
+        return importlib.metadata.version("ipvm")
     except importlib.metadata.PackageNotFoundError:
-        version = "?"
-    return f"ipvm {version} {text}".strip()[:128]
+        return "?"
 
 
 def name_of(session: Session, did: str) -> str:

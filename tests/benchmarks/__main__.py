@@ -18,6 +18,7 @@ from tests.benchmarks import (
     notifications,
     replays,
     runs,
+    sharing,
     starts,
     transfers,
 )
@@ -37,6 +38,7 @@ BENCHMARKS = [
     *homestar.BENCHMARKS,
     *notifications.BENCHMARKS,
     *archives.BENCHMARKS,
+    *sharing.BENCHMARKS,
 ]
 
 
