@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipvm_kernel.handles import Home
+    from ipvm_kernel.session.admission import Admission
     from ipvm_kernel.toolchains import Toolchain
 
 
@@ -34,7 +35,7 @@ def declare(home: Home, source: str, lang: str, world: str | None, flags: Sequen
     return Handle(home, Task(run=instruction(toolchain, source, wit, flags, version)), None)
 
 
-def built(handle: Handle, home: Home) -> CID:
+def built(handle: Handle, home: Home, admission: Admission) -> CID:
     """Return the CID of the module that a build gives, compiling if its receipt is not on file.
 
     Raises:
@@ -49,4 +50,9 @@ def built(handle: Handle, home: Home) -> CID:
         return receipt.value
     error = receipt.error if isinstance(receipt.error, dict) else {}
     message = str(error.get("message"))
-    raise ToolchainMissing(message) if error.get("kind") == "missing" else BuildFailed(message)
+    if error.get("kind") != "missing":
+        raise BuildFailed(message)
+    judged = admission.judgements([handle.cid]).get(handle.cid)
+    if judged is not None and judged.issuers:
+        message += f" A receipt of this build came along, which is used once you trust its signer: ipvm trust add {judged.issuers[0]}"
+    raise ToolchainMissing(message)

@@ -164,7 +164,7 @@ class Session:
         """
         from ipvm_kernel.session import building
 
-        return building.built(handle, self)
+        return building.built(handle, self, self.admission)
 
     def admit(self, task: Task, receipt: Receipt) -> None:
         """Put a receipt that was made elsewhere on file as one of our own (RULES 11). It is replayed from now on."""

@@ -13,6 +13,8 @@ from ipvm_kernel.errors import BadInput, NotFound
 from ipvm_kernel.printable import plural, printable, size
 from ipvm_kernel.session import bytes_of, default
 
+_PINS: Final = 20  # pins that are listed
+
 
 def store() -> View:
     """Return what the store holds, and its limit."""
@@ -29,9 +31,21 @@ def store() -> View:
     text = f"{usage.where}: {size(usage.total_bytes)}{limit}\n{table(rows, ['what', 'count', 'size'])}"
     if usage.read_only:
         text += f"\n{usage.read_only}"
+    for layer in usage.layers:
+        held = f"{plural(layer.receipts, 'receipt')}, {size(layer.total_bytes)}"
+        state = f"left out: {layer.why}" if layer.left_out else f"{held}, used as your own"
+        if not layer.own and not layer.left_out:
+            state = f"{held}, used as far as you trust who signed ({layer.why})"
+        text += f"\nlayer {printable(layer.where, limit=200)}: {state}"
+    kept = default().store.pins()
+    text += "".join(f"\npin {printable(name, limit=120)}  {cid}" for name, cid in list(kept.items())[:_PINS])
+    if len(kept) > _PINS:
+        text += f"\n… and {plural(len(kept) - _PINS, 'pin')} more"
     data = {
         "where": usage.where, "bytes": usage.total_bytes, "limit": usage.limit_bytes, "receipts": usage.receipts,
         "blocks": usage.blocks, "files": usage.files, "dropped": usage.dropped, "runs": usage.runs, "pins": usage.pins,
+        "pinned": {name: str(cid) for name, cid in kept.items()},
+        "layers": [{"where": layer.where, "why": layer.why, "left_out": layer.left_out} for layer in usage.layers],
     }  # fmt: skip
     return View(text, data=[data])
 
