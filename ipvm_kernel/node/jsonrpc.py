@@ -25,7 +25,7 @@ BUSY: Final = -32009
 TOO_LARGE: Final = -32007
 """jsonrpsee's answer to a request, or a batch, above its limit."""
 DENIED: Final = -32001
-"""The method needs the token of this node."""
+"""The method needs the token of this node, or a grant that goes further."""
 
 _DEPTH, _ITEMS, _SAID = 96, 2_000_000, 300
 
@@ -36,10 +36,12 @@ class RpcError(Exception):
     Attributes:
         code: Which kind of error, by number.
         message: One line.
+        reason: What its refusal is counted as, if not as all of this code are.
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, reason: str = "") -> None:
         self.code = code
+        self.reason = reason
         self.message = printable(message, limit=_SAID)
         super().__init__(self.message)
 

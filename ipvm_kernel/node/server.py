@@ -28,6 +28,7 @@ from ipvm_kernel.node.gate import Gate
 from ipvm_kernel.node.metrics import CONTENT_TYPE
 from ipvm_kernel.node.outbox import Outbox
 from ipvm_kernel.node.service import Client, Service
+from ipvm_kernel.node.work import share_of_guests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ class Server:
         )
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                Gate(app, web, token, self.service.counts),
+                Gate(app, web, token, self.service.counts, self.service.guests.admit),
                 http="h11",
                 ws="websockets-sansio",
                 ws_max_size=web.max_frame,
@@ -184,19 +185,21 @@ class Server:
             line = f"a request has at most {web.max_frame:,} bytes"
             self.service.counts.refuse("too large", line)
             return PlainTextResponse(f"{line}\n", 413)
-        answer = await self.service.receive(Client(known=request.state.known), body)
+        answer = await self.service.receive(Client(known=request.state.known, guest=request.state.guest), body)
         return Response(answer, media_type="application/json") if answer is not None else Response(status_code=204)
 
     async def _websocket(self, socket_: WebSocket) -> None:
         web, service = self._settings.network.webserver, self.service
-        if len(service.clients) >= web.max_connections:
-            line = f"{web.max_connections} clients are here already"
+        full = len(service.clients) >= web.max_connections
+        guests = sum(client.guest is not None for client in service.clients) if socket_.state.guest is not None else 0
+        if full or guests >= share_of_guests(web.max_connections):
+            line = f"{guests or web.max_connections} {'guests' if guests else 'clients'} are here already"
             service.counts.refuse("too many clients", line)
             await socket_.send_denial_response(PlainTextResponse(f"{line}\n", 503))
             return
         await socket_.accept()
         outbox = Outbox(web.websocket_capacity, asyncio.get_running_loop())
-        client = Client(known=socket_.state.known, outbox=outbox)
+        client = Client(known=socket_.state.known, guest=socket_.state.guest, outbox=outbox)
         service.clients.add(client)
         sender = asyncio.create_task(self._send(socket_, outbox))
         try:

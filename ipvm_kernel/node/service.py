@@ -14,6 +14,7 @@ from ipvm_kernel.ipld import Limits
 from ipvm_kernel.ipld.limits import DEPTH
 from ipvm_kernel.node import jsonrpc, openrpc
 from ipvm_kernel.node.counts import Counts
+from ipvm_kernel.node.guests import Guests
 from ipvm_kernel.node.jsonrpc import DENIED, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Request, RpcError
 from ipvm_kernel.node.metrics import Metrics
 from ipvm_kernel.node.peers import Peers
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ipvm_kernel.ipld import Ipld
+    from ipvm_kernel.node.guests import Guest
     from ipvm_kernel.node.outbox import Outbox
     from ipvm_kernel.node.settings import Settings
+    from ipvm_kernel.node.work import Asked
     from ipvm_kernel.runs import Run
     from ipvm_kernel.session import Answer, Session
 
@@ -40,18 +43,23 @@ listen a turn of its loop after the answer, and loses what comes with it (seen);
 
 _SUBSCRIPTIONS: Final = 1000  # of one client
 
+_FOR_GUESTS: Final = frozenset({"health", _RUN, f"un{_RUN}", "cancel_workflow"})
+"""What a guest may ask for, of runs of its own."""
+
 
 class Client:
     """Whoever is at the other end.
 
     Attributes:
         known: True if the token was shown.
+        guest: Who it is, if it came in by a grant of the owner's.
         outbox: What is to be sent there; None where nothing can be sent but the answer.
         subscriptions: What it hears of: the method, by id.
     """
 
-    def __init__(self, *, known: bool, outbox: Outbox | None = None) -> None:
+    def __init__(self, *, known: bool, guest: Guest | None = None, outbox: Outbox | None = None) -> None:
         self.known = known
+        self.guest = guest
         self.outbox = outbox
         self.subscriptions: dict[str, str] = {}
 
@@ -70,6 +78,7 @@ class Service:
         self.counts = Counts()
         self.settings = settings
         self.addresses: list[str] = []
+        self.guests = Guests(session)
         self.peers = Peers(session, self.counts)
         self.work = Work(session, web.max_runs, self.counts, self._made)
         self.clients: set[Client] = set()
@@ -142,6 +151,8 @@ class Service:
             method = self._methods.get(request.method)
             if method is None:
                 raise RpcError(METHOD_NOT_FOUND, f"Method not found: {printable(request.method, limit=60)!r}")
+            if client.guest is not None and request.method not in _FOR_GUESTS:
+                raise RpcError(DENIED, f"{request.method} is not for guests, who may run workflows", "guest")
             found = await method(client, request.params)
         except RpcError as wrong:
             self._refuse(wrong)
@@ -156,7 +167,7 @@ class Service:
         return jsonrpc.result(request.ident, found) if request.answered else None
 
     def _refuse(self, wrong: RpcError) -> None:
-        self.counts.refuse(_REASONS.get(wrong.code, "other"), wrong.message)
+        self.counts.refuse(wrong.reason or _REASONS.get(wrong.code, "other"), wrong.message)
 
     def gone(self, client: Client) -> None:
         """Forget a client. What it started goes on, and is on file when it asks again."""
@@ -220,11 +231,21 @@ class Service:
                 jsonrpc.BUSY, f"a client has at most {_SUBSCRIPTIONS:,} subscriptions; unsubscribe from some"
             )
         wanted = await asyncio.to_thread(asked, params, self._limits)
-        ident, start = await asyncio.to_thread(
-            self.work.start, wanted, lambda key, value: self._tell(client, key, value)
-        )
+        ident, start = await asyncio.to_thread(self._begin, client, wanted)
         client.subscriptions[ident] = _RUN
         return ident, 0.0 if wanted.events else _BREATH, start
+
+    def _begin(self, client: Client, wanted: Asked) -> tuple[str, Callable[[], None]]:
+        """Prepare a run, if the client may have it."""
+        guest = client.guest
+        if guest is not None:
+            try:
+                self.guests.check(guest, wanted.workflow)
+            except IpvmError as error:
+                raise RpcError(DENIED, error.message, "guest") from None
+        return self.work.start(
+            wanted, lambda key, value: self._tell(client, key, value), "" if guest is None else guest.did
+        )
 
     def _tell(self, client: Client, ident: str, value: Ipld) -> None:
         """Send a notification, unless nobody listens any more; None ends the subscription. Any thread."""
@@ -241,8 +262,8 @@ class Service:
     async def _unsubscribe(self, client: Client, params: Ipld) -> bool:
         return client.subscriptions.pop(_one_text(params), None) is not None
 
-    async def _cancel(self, _client: Client, params: Ipld) -> bool:
-        return self.work.cancel(_one_text(params)) > 0
+    async def _cancel(self, client: Client, params: Ipld) -> bool:
+        return self.work.cancel(_one_text(params), "" if client.guest is None else client.guest.did) > 0
 
     async def _network(self, client: Client, _params: Ipld) -> str:
         if client.outbox is None:

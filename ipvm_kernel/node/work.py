@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipvm_kernel.node.counts import Counts
+    from ipvm_kernel.node.guestroom import GuestRoom
     from ipvm_kernel.runs import Run
     from ipvm_kernel.session import Answer, Session
 
@@ -69,6 +70,15 @@ def asked(params: Ipld, limits: Limits) -> Asked:
     return Asked(made, name or cid, events)
 
 
+def share_of_guests(most: int) -> int:
+    """Return how much of something guests may have, so that some is always left to the owner.
+
+    >>> share_of_guests(16), share_of_guests(1)
+    (8, 1)
+    """
+    return max(1, most // 2)
+
+
 class Work:
     """What runs now, and for whom.
 
@@ -92,6 +102,8 @@ class Work:
         self._made = made
         self._runs: dict[str, Run] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._guests: dict[str, str] = {}
+        self._room: GuestRoom | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -100,32 +112,52 @@ class Work:
         """How many workflows run."""
         return len(self._runs)
 
-    def start(self, wanted: Asked, tell: Callable[[str, Ipld], Any]) -> tuple[str, Callable[[], None]]:
+    def start(self, wanted: Asked, tell: Callable[[str, Ipld], Any], guest: str = "") -> tuple[str, Callable[[], None]]:
         """Prepare a run and return its id, and the function that begins it.
 
         Args:
             wanted: What to run.
             tell: Called with the id and a notification, in a thread of the run; with None when there are no more.
+            guest: The DID of the guest that it is for; "" for the owner.
 
         Raises:
             RpcError: It is too much at once, or cannot be run as it stands.
         """
         cid = wanted.workflow.cid
         try:
-            self._session.plan(wanted.workflow)  # says now what could only break later
+            room = self._guest_room() if guest else None
+            (room or self._session).plan(wanted.workflow)  # says now what could only break later
         except IpvmError as error:
             raise RpcError(BUSY, f"not able to run workflow {cid}: {error}") from None
         ident = secrets.token_hex(8)
-        run = self._session.run(wanted.workflow, name=wanted.name)
+        run = (
+            room.run(wanted.workflow, name=wanted.name, did=guest)
+            if room is not None
+            else self._session.run(wanted.workflow, name=wanted.name)
+        )
         thread = threading.Thread(
             target=self._follow, args=(ident, run, wanted, tell), name=f"ipvm-node-{ident}", daemon=True
         )
         with self._lock:
-            if self._closed or len(self._runs) >= self._most:
-                why = "this node is stopping" if self._closed else f"{self._most} workflows run already"
+            why = "this node is stopping" if self._closed else ""
+            if len(self._runs) >= self._most:
+                why = why or f"{self._most} workflows run already"
+            if guest and len(self._guests) >= share_of_guests(self._most):
+                why = why or f"{len(self._guests)} workflows of guests run already"
+            if why:
                 raise RpcError(BUSY, f"not able to run workflow {cid}: {why}; try again later")
             self._runs[ident], self._threads[ident] = run, thread
+            if guest:
+                self._guests[ident] = guest
         return ident, thread.start
+
+    def _guest_room(self) -> GuestRoom:
+        with self._lock:
+            if self._room is None:
+                from ipvm_kernel.node.guestroom import GuestRoom  # here, for the sake of nodes without guests
+
+                self._room = GuestRoom(self._session)
+            return self._room
 
     def _follow(self, ident: str, run: Run, wanted: Asked, tell: Callable[[str, Ipld], Any]) -> None:
         tasks = wanted.workflow.by_instruction()
@@ -155,15 +187,25 @@ class Work:
             with self._lock:
                 self._runs.pop(ident, None)
                 self._threads.pop(ident, None)
+                self._guests.pop(ident, None)
             self._counts.workflows += 1
         if wanted.events:
             tell(ident, notices.finished(run, why))
         tell(ident, None)
 
-    def cancel(self, what: str) -> int:
-        """Stop the run with this id, or all runs of the workflow with this CID. Return how many there were."""
+    def cancel(self, what: str, guest: str = "") -> int:
+        """Stop the run with this id, or all runs of the workflow with this CID. Return how many there were.
+
+        Args:
+            what: The id, or the CID.
+            guest: The DID of a guest, whose own runs alone are looked at; "" for all.
+        """
         with self._lock:
-            found = [run for ident, run in self._runs.items() if what in {ident, str(run.workflow.cid)}]
+            found = [
+                run
+                for ident, run in self._runs.items()
+                if what in {ident, str(run.workflow.cid)} and (not guest or self._guests.get(ident) == guest)
+            ]
         for run in found:
             run.cancel()
         return len(found)
@@ -178,3 +220,5 @@ class Work:
         for thread in threads:
             if thread.ident is not None:
                 thread.join(patience)
+        if self._room is not None:
+            self._room.close()
