@@ -22,6 +22,8 @@ _MODULE_BYTES: Final = 64 << 20  # a file of more is shown as a file
 def cid(what: Any) -> View:
     """Return the CIDs of a workflow file: its own, and those of its instructions, tasks and invocations; or a file's.
 
+    That of a folder is the one that `ipfs add -r --cid-version=1` gives it, and nothing of it is kept.
+
     Args:
         what: A path, or an object of ipvm.
     """
@@ -37,6 +39,11 @@ def cid(what: Any) -> View:
         if workflow is None:
             found = default().file(path).cid
             return View(str(found), data=[{"file": found}])
+    if isinstance(what, str | Path) and Path(what).expanduser().is_dir():
+        from ipvm_kernel.session import shares
+
+        folder = shares.path_cid(Path(what).expanduser())
+        return View(str(folder), data=[{"folder": folder}])
     if workflow is None:
         named = cid_of(what)
         return View(str(named), data=[{"cid": named}])
