@@ -9,6 +9,7 @@ from ipvm_kernel.errors import BadInput, IpvmError, NotFound
 from ipvm_kernel.exchange.caches import Listed
 from ipvm_kernel.exchange.http import Deadline
 from ipvm_kernel.ipld import CID, car
+from ipvm_kernel.ipld.folders import path_cid
 from ipvm_kernel.printable import printable
 from ipvm_kernel.session.arriving import (
     Written,
@@ -212,6 +213,7 @@ __all__ = [
     "load_archive",
     "name_of",
     "notebook_of",
+    "path_cid",
     "prepare",
     "seal",
     "secret",

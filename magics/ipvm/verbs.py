@@ -97,7 +97,7 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("--rerun",), "run every task, and compare with the receipts on file", {"action": "store_true"}),
             Argument(("-n", "--name"), "what to call it (the name in the file, or its CID)", {"default": ""}),
         ), streams=True),
-        Verb("cid", "looking", "Print the CIDs of a workflow file or any file.", (
+        Verb("cid", "looking", "Print the CIDs of a workflow file, or of any file or folder.", (
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
         )),
         Verb("show", "looking", "Show what a name or a CID stands for: fields, links, state, lineage.", (
