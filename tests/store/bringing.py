@@ -58,13 +58,13 @@ def under(folder: Path, *injected: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def points(folder: Path) -> list[tuple[str, int]]:
-    """Return the calls that bringing makes after the acknowledgement: their names, and which of its kind each is."""
+def calls(folder: Path) -> list[tuple[str, int, str]]:
+    """Return the calls that bringing makes after the acknowledgement: name, which of its kind each is, and what it is about."""
     prepare(folder)
     log = folder.parent / "calls"
     under(folder, "-y", "-o", str(log), "-e", f"trace={','.join(CALLS)}")
     counts: dict[str, int] = {}
-    found: list[tuple[str, int]] = []
+    found: list[tuple[str, int, str]] = []
     lines = [line.split(maxsplit=1) for line in log.read_text(errors="replace").splitlines()]
     main_thread, begun = lines[0][0], False
     for thread, line in lines:
@@ -74,7 +74,7 @@ def points(folder: Path) -> list[tuple[str, int]]:
         counts[name] = counts.get(name, 0) + 1
         begun = begun or '"acknowledged' in line
         if begun and str(folder) in line:
-            found.append((name, counts[name]))
+            found.append((name, counts[name], line))
     return found
 
 

@@ -47,9 +47,9 @@ def traced() -> None:
 
 def swept(tmp_path: Path, fault: str, share: float, seed: int = 0) -> list[str]:
     """Make calls that bringing makes fail, one in each run, and return what is wrong after that."""
-    points = bringing.points(tmp_path / "traced" / "store")
+    points = bringing.calls(tmp_path / "traced" / "store")
     chance, wrong = random.Random(seed), []
-    for name, number in points:
+    for name, number, _ in points:
         if chance.random() >= share:
             continue
         folder = tmp_path / f"{name}-{number}"
@@ -77,6 +77,26 @@ def test_all_or_nothing_whatever_fails_anywhere(traced: None, tmp_path: Path, fa
     The same at every single call.
     """
     assert swept(tmp_path, fault, 1.0) == []
+
+
+def test_nothing_is_in_place_before_it_is_durable(traced: None, tmp_path: Path) -> None:
+    """
+    For the sake of a power cut: files are on disk before they take their places, and their names before the rows that tell
+    of them.
+    """
+    made = bringing.calls(tmp_path / "traced" / "store")
+    names = [name for name, _, _ in made]
+    moved = [n for n, (name, _, line) in enumerate(made) if name == "rename" and "ENOENT" not in line]
+    committed = next(
+        n for n in range(moved[-1], len(made)) if made[n][0] == "fdatasync" and "store.db-wal" in made[n][2]
+    )
+    synced = [line for name, _, line in made[moved[-1] : committed] if name == "fsync"]
+
+    assert len(moved) == 2
+    assert names[: moved[0]].count("fsync") == len(moved)
+    assert all("/files/.new-" in line for name, _, line in made[: moved[0]] if name == "fsync")
+    assert not any("store.db" in line for _, _, line in made[moved[0] : moved[-1]])
+    assert sum(line.endswith("= 0") for line in synced) == 2 + 2  # where the files are, the folder over them, the store
 
 
 # --- no space, no permission, somebody else -----------------------------------------------------------------------------
