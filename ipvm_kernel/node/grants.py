@@ -7,12 +7,14 @@ it; the text holds all of them, the owner's first.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ipvm_kernel.errors import BadInput, Malformed, NotAllowed, NotFound
+from ipvm_kernel.errors import BadInput, IpvmError, Malformed, NotAllowed, NotFound
 from ipvm_kernel.ipld import Block
 from ipvm_kernel.model import WASM_RUN
 from ipvm_kernel.printable import printable
@@ -21,6 +23,7 @@ from ipvm_kernel.trust.invocation import from_token, invoke, to_token
 
 if TYPE_CHECKING:
     from ipvm_kernel.ipld import CID
+    from ipvm_kernel.store import Store
     from ipvm_kernel.trust.keys import Key
 
 RUN: Final = "/ipvm/run"
@@ -29,6 +32,7 @@ RUN: Final = "/ipvm/run"
 TOKEN_CHARS: Final = 8000
 """Characters of a token, at most: a line of a WebSocket's request has 8,192 (`websockets`)."""
 
+_KEPT: Final = "grant/"  # the beginning of a pin's name
 _FILE_BYTES: Final = 65_536
 _SHORTEST: Final = 200  # characters of a grant; whatever else stands in a letter has no word of so many
 
@@ -143,3 +147,31 @@ def token_for(key: Key, given: Grant, workflow: CID) -> str:
             f"through {len(proofs)} hands. Ask {given.owner} for one of your own"
         )
     return token
+
+
+# --- what the owner keeps of them ---
+
+
+def keep(store: Store, given: Grant, name: str = "") -> None:
+    """Keep what was granted under a pin, so that whoever granted it can name it later."""
+    for block in given.blocks:
+        store.put(block)
+    store.pin(f"{_KEPT}{name or given.audience}@{given.cid.short}", given.cid)
+
+
+def kept(store: Store) -> list[tuple[str, Delegation]]:
+    """Return what was granted here, each with its name, in the order of their ends."""
+    found: list[tuple[str, Delegation]] = []
+    for pin, cid in store.pins().items():
+        if pin.startswith(_KEPT):
+            with contextlib.suppress(IpvmError):  # a pin of the user's own of that name
+                found.append((pin.removeprefix(_KEPT).rpartition("@")[0], read_delegation(store.get(cid))))
+    return sorted(found, key=lambda one: one[1].ends or math.inf)
+
+
+def module_of(link: Delegation) -> str:
+    """Return the module that a delegation is for alone, as its policy names it, or ""."""
+    for statement in link.policy:
+        if statement.op == "==" and type(statement.of) is str and statement.of.startswith("ipfs://"):
+            return statement.of.removeprefix("ipfs://")
+    return ""

@@ -96,6 +96,8 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("what",), "a workflow file, or a name", {"metavar": "FILE"}, thing=True),
             Argument(("--rerun",), "run every task, and compare with the receipts on file", {"action": "store_true"}),
             Argument(("-n", "--name"), "what to call it (the name in the file, or its CID)", {"default": ""}),
+            Argument(("--node",), "run it on a node: 'ws://HOST:PORT'", {"metavar": "URL"}),
+            Argument(("--grant",), "what that node's owner gave you, or a file with it", {"metavar": "FILE"}),
         ), streams=True),
         Verb("cid", "looking", "Print the CIDs of a workflow file, or of any file or folder.", (
             Argument(("what",), "a file, or a name", {"metavar": "FILE"}, thing=True),
@@ -188,12 +190,13 @@ VERBS: Final[dict[str, Verb]] = {
             Argument(("--find",), "ask the peers for the receipt of this", {"metavar": "X", "default": None}, thing=True),
             Argument(("--leave",), "leave the network", {"action": "store_true"}),
         )),
-        Verb("trust", "trusting", "Say whose receipts are used: keys, peers, how many must agree; without words, list them.", (
-            Argument(("what",), "add, remove, quorum, optimistic, revoke, or a DID or peer", {"nargs": "?", "default": None, "metavar": "WHAT"}),
+        Verb("trust", "trusting", "Say whose receipts are used, and who may run on your node; without words, list them.", (
+            Argument(("what",), "add, remove, allow, quorum, optimistic, revoke, or a DID or peer", {"nargs": "?", "default": None, "metavar": "WHAT"}),
             Argument(("who",), "a DID, the id of a peer, a number, on or off, or a CID", {"nargs": "?", "default": None, "metavar": "WHO"}),
             Argument(("--for",), "for the tasks of this module alone", {"metavar": "MODULE", "dest": "module"}, thing=True),
             Argument(("--name",), "what to call it", {"default": ""}),
             Argument(("--sample",), "the part that is run again with `optimistic` (5%%)", {"metavar": "P%"}),
+            Argument(("--until",), "how long it may run here, with `allow` (30 d)", {"metavar": "T"}),
             Argument(("--remove",), "trust it no longer", {"action": "store_true"}),
         )),
         Verb("toolchains", "installing", "List the languages of %%wasm, and which of them can compile here."),

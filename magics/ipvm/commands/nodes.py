@@ -8,9 +8,10 @@ from ipvm.views import View, table
 from ipvm_kernel.errors import NotFound, ToolchainMissing
 from ipvm_kernel.node import control
 from ipvm_kernel.printable import printable, seconds
-from ipvm_kernel.session import home_folder
+from ipvm_kernel.session import default, home_folder
 
 if TYPE_CHECKING:
+    from ipvm_kernel import Run, Workflow
     from ipvm_kernel.node.place import Word
 
 _ACTIONS: Final = ("start", "stop", "ping", "info")
@@ -56,6 +57,25 @@ def node(
         there, took = control.ping(home)
         return View(f"pong from {_at(there)} in {seconds(took)}", data=[{**_data(there), "seconds": took}])
     return _info(control.ask(home, "node"))
+
+
+def run_on(url: str, workflow: Workflow, *, name: str = "", grant: str | None = None) -> Run:
+    """Return a run of a workflow on a node of somebody's, not begun.
+
+    Args:
+        url: Where the node is.
+        workflow: What to run.
+        name: What to call it.
+        grant: What the node's owner gave, or the file that it is in.
+    """
+    from ipvm_kernel.node import grants, visiting
+    from ipvm_kernel.session import shares
+
+    given = None if grant is None else grants.find_grant(grant)
+    key = None if given is None else shares.identity(default(), create=True)
+    if given is not None and key is None:
+        raise NotFound("this session has no key to ask with: set IPVM_HOME to a folder that can be written")
+    return visiting.visit(url, workflow, source=default(), name=name, key=key, grant=given)
 
 
 def _at(there: Word) -> str:
