@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ipvm_kernel.store import Filing, Store
 
 FILE: Final = "caches.json"
+_AGAIN: Final = 60.0  # seconds
+_REMEMBERED: Final = 100_000
 
 
 class Lending:
@@ -45,7 +47,7 @@ class Lending:
         self._tell = tell
         self._caches: Caches | None = None
         self._opened = False
-        self._asked: set[CID] = set()
+        self._asked: dict[CID, float] = {}  # when, so that what nobody had is asked for again later
 
     @property
     def caches(self) -> Caches | None:
@@ -72,16 +74,19 @@ class Lending:
         return list(self.caches.sources()) if self.caches is not None else []
 
     def ask(self, instructions: Sequence[CID]) -> bool:
-        """Ask for the receipts of some instructions, once a session each, and return whether something came.
+        """Ask for the receipts of some instructions, each once a minute at most, and return whether something came.
 
         Nothing is raised: what a cache gives and cannot be kept is as if it had not come.
         """
         if self.caches is None:
             return False
-        wanted = [cid for cid in instructions if cid not in self._asked]
+        now = time.monotonic()
+        wanted = [cid for cid in instructions if now - self._asked.get(cid, -_AGAIN) >= _AGAIN]
         if not wanted:
             return False
-        self._asked.update(wanted)
+        if len(self._asked) > _REMEMBERED:
+            self._asked.clear()
+        self._asked.update(dict.fromkeys(wanted, now))
         came = self.caches.answers(wanted)
         if not came:
             return False

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     archives,
     bulk,
+    caches,
     homestar,
     interrupts,
     lineage,
@@ -39,6 +40,7 @@ BENCHMARKS = [
     *notifications.BENCHMARKS,
     *archives.BENCHMARKS,
     *sharing.BENCHMARKS,
+    *caches.BENCHMARKS,
 ]
 
 

@@ -197,7 +197,7 @@ def _files(url: str, name: str, options: dict[str, Any]) -> Files:
     if "::" in url:
         raise BadInput(f"expected one file system, found a chain of them: {printable(url, limit=200)}")
     try:
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         system, root = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
