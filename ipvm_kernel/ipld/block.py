@@ -85,6 +85,28 @@ class Block(msgspec.Struct, frozen=True):
         """
         return decode_trusted(self.data)
 
+    def links(self, limits: Limits = OWN) -> list[CID]:
+        """Return every link in the value, in the order of the bytes; of a part of a file or folder, those to its parts.
+
+        Raises:
+            As `value` does.
+        """
+        if self.cid.codec == "dag-pb":
+            from ipvm_kernel.ipld.dagpb import links_of
+
+            return links_of(self.data)
+        found: list[CID] = []
+        pending = [self.value(limits)]
+        while pending:
+            current = pending.pop()
+            if type(current) is CID:
+                found.append(current)
+            elif type(current) is list:
+                pending.extend(reversed(current))
+            elif type(current) is dict:
+                pending.extend(reversed(current.values()))
+        return found
+
     def __repr__(self) -> str:
         return f"Block({self.cid!r}, {size(len(self.data))})"
 

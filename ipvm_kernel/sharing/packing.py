@@ -11,7 +11,6 @@ from ipvm_kernel.sharing.manifest import Answered, Content, Kind, Share, opened,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ipvm_kernel.ipld import Ipld
     from ipvm_kernel.sharing.gathering import Bundle
     from ipvm_kernel.store import Store
 
@@ -75,25 +74,10 @@ def _loose(store: Store, bundle: Bundle, others: Iterable[CID]) -> dict[CID, Con
     known = nodes.union(bundle.content, bundle.left, others)
     found: dict[CID, Content] = {}
     for node in nodes:
-        for link in linked(store.get(node).value()):
+        for link in store.get(node).links():
             if link not in known and link.hash != "identity":
                 found[link] = Content(link, "block", 0, "")
     return dict(sorted(found.items(), key=lambda pair: pair[0].bytes))
-
-
-def linked(value: Ipld) -> list[CID]:
-    """Return every link in a value."""
-    found: list[CID] = []
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if type(current) is CID:
-            found.append(current)
-        elif type(current) is list:
-            pending.extend(current)
-        elif type(current) is dict:
-            pending.extend(current.values())
-    return found
 
 
 def contents(store: Store, root: CID) -> Iterator[tuple[CID, bytes]]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ipvm_kernel.errors import BadInput, HashNotAllowed, LimitExceeded, Mismatch, NonCanonical
-from ipvm_kernel.ipld import CID, PEER, Block, encode
+from ipvm_kernel.ipld import CID, PEER, Block, encode, unixfs
 from tests.ipld.values import LINK
 
 
@@ -86,3 +86,16 @@ def test_a_block_is_shown_without_its_bytes() -> None:
         block.data = b""
     assert repr(Block.of(None)).endswith("1 B)")
     assert encode(None) == Block.of(None).data
+
+
+def test_the_links_of_a_block_are_found_at_any_depth() -> None:
+    """
+    Every link of a value is found, in the order in which it is written, also in a part of a file.
+    """
+    a, b, c = (CID.of(name) for name in (b"a", b"b", b"c"))
+    block = Block.of({"x": [a, {"y": b}], "longer": [[[c]]], "text": str(a)})
+    (root, data), *_ = reversed([*unixfs.blocks(bytes(600_000))])
+
+    assert block.links() == [a, b, c]
+    assert Block.raw(a.bytes).links() == []
+    assert len(Block(root, data).links()) == 3
