@@ -15,6 +15,7 @@ import msgspec
 
 from ipvm_kernel.errors import Malformed
 from ipvm_kernel.ipld import CID, PEER, Block, Ipld, Node
+from ipvm_kernel.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,7 +56,7 @@ class Content(NamedTuple):
         cid: Their CID.
         part: What they are.
         size: How many bytes.
-        name: What they were called, or "".
+        name: What they were called, safe to show, or "".
     """
 
     cid: CID
@@ -194,7 +195,7 @@ def _content(entry: Any) -> Content | None:
         case [CID() as cid, "module" | "input" | "output" | "file" | "block" as part, int() as size, str() as name] if (
             type(size) is int and 0 <= size < 2**53 and len(name) <= _NAME
         ):
-            return Content(cid, part, size, name)
+            return Content(cid, part, size, printable(name, limit=_NAME))
     return None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.errors import IpvmError, Malformed
 from ipvm_kernel.ipld import CID, PEER, Block
 from ipvm_kernel.ipld.dagpb import links_of
 from ipvm_kernel.ipld.folders import walk
@@ -50,10 +51,15 @@ def unpack(
         at: When it came, in seconds since 1970.
 
     Raises:
-        Malformed: A block is not what its codec says.
+        Malformed: A block is not what its codec says, or there is none.
     """
+    root = next(iter([*roots, *islice(blocks, 1)]), None)
+    if root is None:
+        raise Malformed(
+            "expected something in an archive, found no block and no root: ask whoever wrote it for another"
+        )
     found = _sorted(blocks, roots)
-    arrival = Arrival(root=roots[0] if roots else next(iter(blocks)), trusted=trust)
+    arrival = Arrival(root=root, trusted=trust)
     for cid in found.statements:
         _statement(Block(cid, blocks.get(cid)), arrival)
     answered: list[Filing] = []

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
-from ipvm_kernel.errors import Forged, IpvmError, Malformed, NotFound
-from ipvm_kernel.ipld import CID, PEER, Block
+from ipvm_kernel.errors import BadInput, Forged, IpvmError, Malformed, NotFound
+from ipvm_kernel.ipld import CID, PEER, Block, encode
 from ipvm_kernel.ipld.unixfs import read
 from ipvm_kernel.model import Invocation, Receipt
 from ipvm_kernel.printable import printable
@@ -203,6 +203,8 @@ def filing_of(blocks: Blocks, one: Answered, signed: Iterable[Signed], *, trust:
         )
     if task.invocation.cid != receipt.ran:
         raise Malformed(f"expected an invocation in its one form, found {receipt.ran} in another: nothing was taken")
+    if encode(receipt.to_ipld()) != receipt.block.data:  # a field that is left out, say: the store reads them all
+        raise Malformed(f"expected a receipt with all its fields, found {one.receipt} without some: nothing was taken")
     makers = [f"{one.made.engine} of {one.made.issuer}" for one in signed]
     entry = Entry(
         instruction=one.instruction,
@@ -229,7 +231,7 @@ def _node(kind: type[T], cid: CID, blocks: Blocks) -> T:
     try:
         block = Block(cid, data)
         made = kind.from_ipld(block.value(PEER))
-    except Malformed as error:
-        raise Malformed(f"{error.message}: in {cid}. Nothing was taken") from None
+    except BadInput as error:
+        raise type(error)(f"{error.message.removesuffix('.')}: in {cid}. Nothing was taken") from None
     made.__dict__["block"] = block
     return made
