@@ -48,6 +48,11 @@ class Told:
         self.rows = list(lines)
 
 
+def lines(*said: str, data: dict[str, Any] | None = None) -> Told:
+    """Return some lines as an answer."""
+    return Told(said, [], [], [], data=data)
+
+
 def _lines(lines: Iterable[str]) -> str:
     told = "\n".join(lines)
     return f'<div style="white-space:pre-wrap">{markup(told, limit=20_000, keep=chr(10))}</div>' if told else ""
@@ -147,13 +152,15 @@ def left(offer: Offer, target: Path, count: int, kubo: str) -> Told:
         f"archive: {target}, {size(count)}",
     ]
     if offer.statements:
-        lines.append(f"{plural(offer.statements, 'statement')} signed: `ipvm id` shows who you are to a reader")
+        signed = f"{plural(offer.statements, 'signature')} {'goes' if offer.statements == 1 else 'go'} along"
+        lines.append(f"{signed}; `ipvm id` shows who you are to a reader")
+    by_cid, by_file = ("open", "open") if share.kind == "notebook" else ("get", "load")
     if kubo:
         lines.append(f"given to {kubo} and pinned there")
-        lines.append(f"a reader types: ipvm open {share.cid}")
+        lines.append(f"a reader types: ipvm {by_cid} {share.cid}")
     else:
         lines.append(
-            f"a reader types: ipvm open {target.name}   (send the archive; with --ipfs the CID alone is enough)"
+            f"a reader types: ipvm {by_file} {target.name}   (send the archive; with --ipfs the CID alone is enough)"
         )
     return Told(lines, [], [], [])
 
@@ -294,7 +301,9 @@ def checked(session: Session, found: Checked) -> Told:
                 name = found.funcs.get(one.instruction, one.instruction.short)
                 after.append(f"  {name} ({one.instruction.short}): {one.verdict}, {one.told}")
     elif intact:
-        after.append(f"to run them again: --rerun all, about {seconds(took)}; or a part, --rerun 5%")
+        after.append(
+            f"to run them again: --rerun all (they took {seconds(took)} where they were made), or a part: --rerun 5%"
+        )
     after += _cut([f"dropped: {line}" for line in found.refused])
     after += _cut([f"did not come along: {printable(line, limit=200)}" for line in found.left])
     lines: list[dict[str, Any]] = [

@@ -11,6 +11,7 @@ from ipvm import shared
 from ipvm.commands.things import cid_of, told_on_terminal
 from ipvm.views import View
 from ipvm_kernel.errors import BadInput, NotFound
+from ipvm_kernel.notebook import current_cell
 from ipvm_kernel.printable import printable, size
 from ipvm_kernel.session import bytes_of, default, shares
 
@@ -58,19 +59,22 @@ def share(
     )
     listed = shared.leaving(offer)
     if dry_run:
-        return View(f"{listed.text}\nnothing was shared", html=listed.html, data=[listed.data])
-    print(listed.text, file=sys.stderr)
-    made = shares.seal(session, offer, signed=not unsigned)
+        told = shared.lines("nothing was shared")
+        return View(f"{listed.text}\n{told.text}", html=listed.html + told.html, data=[listed.data])
     folder = Path(output).expanduser() if output is not None else Path.cwd()
     if not folder.is_dir():
         raise BadInput(f"expected a folder, found none at {printable(str(folder), limit=300)}")
+    if not current_cell():  # under a cell it stands with what came of it: what goes to stderr looks like an error there
+        print(listed.text, file=sys.stderr)
+        listed = shared.lines(data=listed.data)
+    made = shares.seal(session, offer, signed=not unsigned)
     target = folder / offer.file_name
     with told_on_terminal() as tell:
         count = shares.write_archive(session, made.cid, target, lambda done: tell(f"{size(done)} written"))
         pinned = shares.give_to_kubo(session, made.cid) if ipfs else ""
     told = shared.left(offer, target, count, pinned)
     data = {**listed.data, "cid": made.cid, "file": str(target), "bytes": count, "kubo": pinned}
-    return View(told.text, html=told.html, data=[data])
+    return View("\n".join(filter(None, [listed.text, told.text])), html=listed.html + told.html, data=[data])
 
 
 def archive(session: Session, x: Any, target: Path, parts: str | None) -> View:
