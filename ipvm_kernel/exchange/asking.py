@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
-from ipvm_kernel.errors import IpvmError, LimitExceeded, Malformed, Mismatch, NotFound
+from ipvm_kernel.errors import HashNotAllowed, IpvmError, LimitExceeded, Malformed, Mismatch, NotFound
+from ipvm_kernel.exchange.ahead import Ahead
 from ipvm_kernel.ipld import CID
+from ipvm_kernel.ipld.dagpb import links_of
 from ipvm_kernel.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ class Source(Protocol):
     """Somebody who may have blocks.
 
     One that sends archives has a method `car` with the arguments of `block`, which yields the bytes of an archive of
-    everything that the CID reaches, parents before children.
+    everything that the CID reaches, parents before children. `at_once`, if it has that, says how many blocks it may be
+    asked for at once; any number of threads may ask.
     """
 
     name: str
@@ -66,6 +69,7 @@ class _Asking:
         self.archives = hasattr(source, "car")
         self.begun: set[CID] = set()
         self.coming: Coming | None = None
+        self.ahead: Ahead | None = None
 
 
 class Coming:
@@ -107,6 +111,7 @@ class Asked:
         told: How far it is.
         tell: Called with that and the number of bytes that are there.
         archives: Bytes that may come by archives; 0 if none are to be asked for.
+        size: Returns how many bytes a block has that is here, and need not be asked for ahead; else None.
     """
 
     def __init__(
@@ -118,6 +123,7 @@ class Asked:
         tell: Callable[[Fetching, int], None],
         *,
         archives: int = 0,
+        size: Callable[[CID], int | None] | None = None,
     ) -> None:
         from ipvm_kernel.exchange.stash import Stash
 
@@ -136,6 +142,9 @@ class Asked:
         self._latest: dict[CID, bytes] = {}
         self._latest_bytes = 0
         self._parent: CID | None = None  # the latest node of a file
+        self._next: list[CID] = []  # and what it links to
+        self._size = size
+        self._known: set[CID] = set()  # what need not be asked for ahead
 
     def __enter__(self) -> Self:
         return self
@@ -145,8 +154,12 @@ class Asked:
             _hang_up(asking)
         self.stash.close()
 
-    def block(self, cid: CID) -> bytes:
+    def block(self, cid: CID, after: Sequence[CID] = ()) -> bytes:
         """Return the bytes that a CID names, checked.
+
+        Args:
+            cid: The block.
+            after: What will be asked for after it, as far as that is known; of a file it is known here.
 
         Raises:
             NotFound, Mismatch: Nobody gave them.
@@ -158,14 +171,17 @@ class Asked:
         if data is None:
             data = self.stash.get(cid)
         if data is None:
-            data = self._from_somebody(cid)
+            data = self._from_somebody(cid, after or self._next)
         if self._archives:
             self._remember(cid, data)
         return data
 
     def _remember(self, cid: CID, data: bytes) -> None:
+        self._known.add(cid)
         if cid.codec == "dag-pb":
             self._parent = cid
+            with contextlib.suppress(Malformed, HashNotAllowed):
+                self._next = links_of(data)
         if cid in self._latest or len(data) > _LATEST:
             return
         self._latest[cid] = data
@@ -173,7 +189,7 @@ class Asked:
         while self._latest_bytes > _LATEST:
             self._latest_bytes -= len(self._latest.pop(next(iter(self._latest))))
 
-    def _from_somebody(self, cid: CID) -> bytes:
+    def _from_somebody(self, cid: CID, after: Sequence[CID]) -> bytes:
         """Return a block that one of the sources gives: each is asked at most once, and then goes or steps back."""
         from ipvm_kernel.exchange.http import Over, Refused, Unreachable
 
@@ -181,7 +197,7 @@ class Asked:
             asking = self._left[0]
             self._told.source = asking.source.name
             try:
-                return self._of(asking, cid)
+                return self._of(asking, cid, after)
             except Mismatch:
                 self._wrong = True
                 self._note(asking, f"sent other bytes than {cid} names; they were dropped")
@@ -197,8 +213,8 @@ class Asked:
             _hang_up(self._left.pop(0))
         raise self.nobody(cid)
 
-    def _of(self, asking: _Asking, cid: CID) -> bytes:
-        """Return a block that one source gives, out of an archive or by itself."""
+    def _of(self, asking: _Asking, cid: CID, after: Sequence[CID]) -> bytes:
+        """Return a block that one source gives, out of an archive or by itself; then those after it are asked for too."""
         if asking.coming is None:
             target = self._target(asking, cid)
             if target is not None:
@@ -208,11 +224,31 @@ class Asked:
             data = self._awaited(asking, asking.coming, cid)
             if data is not None:
                 return data
-        data = asking.source.block(cid, self._share(), lambda count: self._tell(self._told, self._done + count))
-        cid.check(data)
+        if self._archives and asking.gave:
+            data = self._with_others(asking, cid, after)
+        else:
+            data = asking.source.block(cid, self._share(), lambda count: self._tell(self._told, self._done + count))
+            cid.check(data)
         asking.gave = True
         self._came(data)
         return data
+
+    def _with_others(self, asking: _Asking, cid: CID, after: Sequence[CID]) -> bytes:
+        """Return a block that one source gives, while it is asked for what comes after it."""
+        if asking.ahead is None:
+            asking.ahead = Ahead(asking.source, self._deadline)
+        ahead = asking.ahead
+        ahead.ask(cid)
+        for other in after:
+            if ahead.full(self._known):
+                break
+            if other in self._known or other in ahead or other.hash == "identity" or other in self.stash:
+                continue
+            if self._size is not None and self._size(other) is not None:
+                self._known.add(other)
+            else:
+                ahead.ask(other)
+        return ahead.take(cid, self._share())
 
     def _target(self, asking: _Asking, cid: CID) -> CID | None:
         """Return what to ask a source for an archive of, if for any, so that a block comes with its neighbours."""
@@ -280,6 +316,9 @@ def _hang_up(asking: _Asking) -> None:
     if asking.coming is not None:
         asking.coming.close()
         asking.coming = None
+    if asking.ahead is not None:
+        asking.ahead.close()
+        asking.ahead = None
 
 
 @contextlib.contextmanager

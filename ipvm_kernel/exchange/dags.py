@@ -13,7 +13,7 @@ from ipvm_kernel.ipld.unixfs import blocks
 from ipvm_kernel.printable import printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from ipvm_kernel.errors import IpvmError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LABEL: Final = 80  # characters of one step of a path
 _STEPS: Final = 12
+_AFTER: Final = 48  # blocks that are asked for after the next one
 _PIECE: Final = 1 << 20  # bytes of a file that are read at once
 _NAMES: Final = frozenset({"libp2p-key"})  # codecs of what is a name and no content
 
@@ -71,7 +72,7 @@ class Walk:
 
     Args:
         root: Where it begins.
-        get: Returns the bytes that a CID names, checked.
+        get: Returns the bytes that a CID names, checked; it is told as well what will be asked for after that.
         lacking: Returns what to raise where nobody gives a block: for its CID and the path from the root.
         max_bytes: Bytes of all blocks, at most.
         most: Blocks, at most.
@@ -81,7 +82,7 @@ class Walk:
     def __init__(
         self,
         root: CID,
-        get: Callable[[CID], bytes],
+        get: Callable[[CID, Sequence[CID]], bytes],
         lacking: Callable[[CID, str], IpvmError],
         *,
         max_bytes: int,
@@ -110,7 +111,7 @@ class Walk:
             if cid in without:
                 continue
             try:
-                data = self._get(cid)
+                data = self._get(cid, [one for one in todo[: -_AFTER - 1 : -1] if one not in without])
                 found = links(cid, data)
             except (NotFound, Mismatch):
                 raise self._lacking(cid, self.path(cid)) from None
@@ -154,11 +155,13 @@ def write(
     Raises:
         As `Walk.blocks` does; OSError.
     """
-    walk = Walk(root, lambda cid: _near(cid, store, asked), asked.nobody, max_bytes=max_bytes, spare=spare)
+    walk = Walk(
+        root, lambda cid, after: _near(cid, after, store, asked), asked.nobody, max_bytes=max_bytes, spare=spare
+    )
     target.writelines(parts([root], walk.blocks()))
 
 
-def _near(cid: CID, store: Store, asked: Asked) -> bytes:
+def _near(cid: CID, after: Sequence[CID], store: Store, asked: Asked) -> bytes:
     """Return a block: from the store, as itself or as a part of a file whose root it has, else from whoever is asked."""
     with contextlib.suppress(NotFound, StoreDamaged):
         if cid.codec != "dag-pb":
@@ -166,4 +169,4 @@ def _near(cid: CID, store: Store, asked: Asked) -> bytes:
         content = store.open(cid)
         for part, data in blocks(content if isinstance(content, bytes) else content.pieces(_PIECE)):
             asked.stash.keep(part, data)
-    return asked.block(cid)
+    return asked.block(cid, after)

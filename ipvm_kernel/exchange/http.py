@@ -32,6 +32,7 @@ SILENCE: Final = 20.0
 T = TypeVar("T")
 
 _CONNECT: Final = 5.0
+_POOL: Final = 32  # connections that are kept open
 _PIECE: Final = 65_536
 _SAID: Final = 300  # characters of what a server says about a failure
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -130,7 +131,7 @@ class Server:
         self.name = name
         self._pause = pause
         self._before = parts.path.rstrip("/")
-        self._pool = pool or urllib3.connection_from_url(f"{parts.scheme}://{parts.netloc}", maxsize=4, block=False)
+        self._pool = pool or urllib3.connection_from_url(f"{parts.scheme}://{parts.netloc}", maxsize=_POOL, block=False)
 
     def ask(
         self,

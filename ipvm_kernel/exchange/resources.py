@@ -93,9 +93,9 @@ class Resources:
 
     def has(self, cid: CID) -> bool:
         """Return True if content is here, under its own CID or cut in another way."""
-        if self._store.size(cid) is not None:
-            return True
-        return cid.codec in {"raw", "dag-pb"} and f"ipfs://{cid}" in self._store.pins()
+        return self._store.size(cid) is not None or (
+            cid.codec in {"raw", "dag-pb"} and f"ipfs://{cid}" in self._store.pins()
+        )
 
     # --- what is not --------------------------------------------------------------------------------------------------
 
@@ -274,7 +274,8 @@ class Resources:
     ) -> Asked:
         sources = [*self.sources, *(self.more() if self.more is not None else ())]
         most = self.settings.max_bytes if archives else 0
-        return Asked(root, sources, flight.deadline, flight.told, tell or self._tell, archives=most)
+        there = self._store.size
+        return Asked(root, sources, flight.deadline, flight.told, tell or self._tell, archives=most, size=there)
 
     def _bring(self, cid: CID, use: Use, flight: Flight[CID]) -> CID:
         """Fetch the content of a CID, whole, and keep it."""
@@ -361,9 +362,10 @@ class Resources:
         def work(flight: Flight[list[Path]]) -> list[Path]:
             from ipvm_kernel.exchange import folders
 
+            most = self.settings.max_bytes
             with self._asked(cid, flight) as asked:
-                content, most = partial(self._content, asked), self.settings.max_bytes
-                return folders.unpack(cid, target, asked.block, content, flight.deadline, max_bytes=most)
+                get, content = asked.block, partial(self._content, asked)
+                return folders.unpack(cid, target, get, content, flight.deadline, max_bytes=most)
 
         return self._wait(str(cid), stop, work, alone=True)
 

@@ -46,6 +46,9 @@ class Stash:
         self._places[cid] = (self._end, len(data))
         self._end += len(data)
 
+    def __contains__(self, cid: CID) -> bool:
+        return cid in self._places
+
     def get(self, cid: CID) -> bytes | None:
         """Return a block, or None."""
         place = self._places.get(cid)

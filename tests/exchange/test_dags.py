@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ipvm_kernel.errors import BadInput, Cancelled, HashNotAllowed, IpvmError, LimitExceeded, Malformed, NotFound
 from ipvm_kernel.exchange import dags
+from ipvm_kernel.exchange.http import Refused
 from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.exchange.settings import Settings
 from ipvm_kernel.ipld import CID, Block
@@ -155,6 +156,67 @@ def test_somebody_else(fake: Fake) -> None:
     here.more = lambda: [Plain()]
 
     assert {piece.cid for piece in fetched(here, root)} == set(cids)
+
+
+class Neighbour:
+    """
+    Somebody who has blocks, and notes how often it is asked at once.
+    """
+
+    name = "the neighbour"
+    at_once = 8
+
+    def __init__(self, fake: Fake) -> None:
+        self.blocks = fake.blocks
+        self.asked: list[str] = []
+        self.now = self.peak = 0
+        self.lock = threading.Lock()
+
+    def block(self, cid: CID, deadline: Deadline, progress: Callable[[int], None] | None = None) -> bytes:
+        with self.lock:
+            self.now += 1
+            self.peak = max(self.peak, self.now)
+            self.asked.append(str(cid))
+        time.sleep(0.005)
+        with self.lock:
+            self.now -= 1
+        if str(cid) not in self.blocks:
+            raise Refused(f"{self.name} does not have it", 404)
+        return self.blocks[str(cid)]
+
+
+@pytest.mark.parametrize("of", ["dag", "file"])
+def test_several_at_once(fake: Fake, of: str) -> None:
+    """
+    A source without archives is asked for some blocks at once, no more than it says, and for each one once.
+    """
+    leaves = [Block.raw(str(n).encode()) for n in range(60)]
+    root = (
+        fake.have(*leaves, Block.of([leaf.cid for leaf in leaves])) if of == "dag" else fake.add(os.urandom(15 << 20))
+    )
+    neighbour = Neighbour(fake)
+    here = resources()
+    here.more = lambda: [neighbour]
+
+    assert {piece.cid for piece in fetched(here, root)} == {cid for cid, _ in fake.reach(str(root))}
+    assert 1 < neighbour.peak <= 8
+    assert len(neighbour.asked) == len(set(neighbour.asked))
+
+
+def test_what_is_left_out(fake: Fake) -> None:
+    """
+    What the sender left out, as whoever reads the root says, is not looked for, wherever it is linked from.
+    """
+    left = [Block.raw(b"left out %d" % n).cid for n in range(50)]
+    values = [Block.of({"out": cid, "n": n}) for n, cid in enumerate(left)]
+    root = fake.have(*values, Block.of({"left": left, "values": [value.cid for value in values]}))
+    neighbour = Neighbour(fake)
+    here = resources()
+    here.more = lambda: [neighbour]
+
+    found = fetched(here, root, spare=lambda cid, _: left if cid == root else [])
+    assert {piece.cid for piece in found} == {root, *(value.cid for value in values)}
+    assert not {str(cid) for cid in left} & set(neighbour.asked)
 
 
 ILL: list[Archives] = ["short", "hung", "dying", "lying", "busy", "junk", "endless", "portal", "shuffled", "repeated"]
@@ -304,7 +366,7 @@ def test_too_many_blocks() -> None:
     root = Block.of([leaf.cid for leaf in leaves])
     asked: list[CID] = []
 
-    def get(cid: CID) -> bytes:
+    def get(cid: CID, after: object) -> bytes:
         asked.append(cid)
         return root.data
 
@@ -591,7 +653,7 @@ def test_any_dag(data: st.DataObject) -> None:
         made.append(Block.of({"at": at, "to": [one.cid for one in to]}))
     known = {block.cid: block.data for block in made}
     root = made[-1].cid
-    walk = dags.Walk(root, known.__getitem__, lambda *_: NotFound("x"), max_bytes=1 << 20)
+    walk = dags.Walk(root, lambda cid, _: known[cid], lambda *_: NotFound("x"), max_bytes=1 << 20)
     found = list(walk.blocks())
 
     reached, pending = {root}, [root]

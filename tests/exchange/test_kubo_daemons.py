@@ -301,6 +301,25 @@ def test_what_is_left_out(other: daemons.Kubo, backend: Kubo) -> None:
     path.unlink()
     assert backend.unpin_each([*(cid for cid, _ in sent), left]) == 3
     assert backend.unpin_each(cid for cid, _ in sent) == 0
+    backend.pin(leaf.cid)
+    backend.pin_each(cid for cid, _ in sent)
+    assert backend.unpin_each(cid for cid, _ in sent) == 2
+    assert backend.unpin(leaf.cid)
+
+
+def test_a_thousand_blocks_of_another(other: daemons.Kubo, backend: Kubo) -> None:
+    """
+    A thousand blocks that another Kubo has come in far less than the 20 ms each that one after another takes.
+    """
+    receipts = [Block.of({"out": ["ok", n], "salt": os.urandom(8)}) for n in range(1000)]
+    root = Block.of([one.cid for one in receipts])
+    sent = [(block.cid, block.data) for block in (root, *receipts)]
+    backend.import_car(parts([root.cid], sent), Deadline(30), pin=False)
+    path = Resources(MemoryStore(), Settings(kubo=at(other), seconds=15)).fetch_dag(root.cid)
+
+    with path.open("rb") as file:
+        assert [(piece.cid, piece.data) for piece in Archive(file)] == sent
+    path.unlink()
 
 
 def test_what_neither_has(other: daemons.Kubo) -> None:

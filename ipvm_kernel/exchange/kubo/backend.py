@@ -29,6 +29,7 @@ _TOGETHER: Final = 64  # CIDs in one call, which has them in its address
 _ARCHIVE: Final = 1 << 40  # bytes of an archive; whoever reads it has closer bounds
 _ALL_PINS: Final = 256 << 20  # bytes of a list of them
 _PEERS: Final = 20
+_PINNED: Final = "already pinned recursively"
 _PROVIDER: Final = 4  # the type of an event of routing that names providers
 
 
@@ -39,6 +40,9 @@ class Kubo:
         address: Where its RPC listens: `http://127.0.0.1:5001`.
         pause: Seconds before a request is made again; twice as long each time.
     """
+
+    at_once: Final = 32
+    """How many blocks it may be asked for at once."""
 
     def __init__(self, address: str, pause: float = 0.25) -> None:
         self.name = f"Kubo at {address}"
@@ -217,7 +221,7 @@ class Kubo:
         Raises:
             As `pin` does.
         """
-        with _unless_not_pinned(), self._client.session("unpin", deadline or Deadline(_ALLOWED)) as client:
+        with _unless("not pinned"), self._client.session("unpin", deadline or Deadline(_ALLOWED)) as client:
             client.pin.rm(str(cid))
             return True
         return False
@@ -228,7 +232,7 @@ class Kubo:
         Raises:
             As `pin` does.
         """
-        with _unless_not_pinned(), self._client.session("pinned", deadline or Deadline(_ALLOWED)) as client:
+        with _unless("not pinned"), self._client.session("pinned", deadline or Deadline(_ALLOWED)) as client:
             return str(cid) in client.pin.ls(str(cid), type="recursive").get("Keys", {})
         return False
 
@@ -240,8 +244,18 @@ class Kubo:
         """
         deadline = deadline or Deadline(_ALLOWED)
         for some in _batches(cids):
-            with self._client.session("pin", deadline) as client:
-                client.pin.add(*some, recursive=False, opts={"timeout": f"{max(1, int(deadline.left()))}s"})
+            try:
+                self._pin_some(some, deadline)
+            except Refused as error:
+                if _PINNED not in error.message:
+                    raise
+                for one in some:  # of which one is a root already, and kept with all below it
+                    with _unless(_PINNED):
+                        self._pin_some([one], deadline)
+
+    def _pin_some(self, names: list[str], deadline: Deadline) -> None:
+        with self._client.session("pin", deadline) as client:
+            client.pin.add(*names, recursive=False, opts={"timeout": f"{max(1, int(deadline.left()))}s"})
 
     def unpin_each(self, cids: Iterable[CID], deadline: Deadline | None = None) -> int:
         """Take away pins that `pin_each` made, and return how many there were.
@@ -353,14 +367,17 @@ def _way(call: str) -> Way:
     return endpoint.without if endpoint.without and not installed() else endpoint.way
 
 
-class _unless_not_pinned:  # noqa: N801 - read as what it does
-    """Let the answer that something is not pinned pass."""
+class _unless:  # noqa: N801 - read as what it does
+    """Let an answer of Kubo's pass that says something."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: object, trace: object) -> bool:
-        return isinstance(error, Refused) and "not pinned" in error.message
+        return isinstance(error, Refused) and self._words in error.message
 
 
 def _linked(value: object) -> object:
