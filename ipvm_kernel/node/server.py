@@ -190,10 +190,8 @@ class Server:
 
     async def _websocket(self, socket_: WebSocket) -> None:
         web, service = self._settings.network.webserver, self.service
-        full = len(service.clients) >= web.max_connections
-        guests = sum(client.guest is not None for client in service.clients) if socket_.state.guest is not None else 0
-        if full or guests >= share_of_guests(web.max_connections):
-            line = f"{guests or web.max_connections} {'guests' if guests else 'clients'} are here already"
+        line = self._full(guest=socket_.state.guest is not None)
+        if line:
             service.counts.refuse("too many clients", line)
             await socket_.send_denial_response(PlainTextResponse(f"{line}\n", 503))
             return
@@ -209,6 +207,15 @@ class Server:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sender
+
+    def _full(self, *, guest: bool) -> str:
+        """Return why no other client may come in, or "". Guests leave room for the owner's own."""
+        most, clients = self._settings.network.webserver.max_connections, self.service.clients
+        if len(clients) >= most:
+            return f"{most} clients are here already"
+        if guest and sum(client.guest is not None for client in clients) >= share_of_guests(most):
+            return f"{share_of_guests(most)} guests are here already"
+        return ""
 
     async def _read(self, socket_: WebSocket, client: Client, outbox: Outbox, sender: asyncio.Task[None]) -> None:
         while not sender.done():

@@ -15,7 +15,7 @@ from ipvm_kernel.model import Workflow
 from ipvm_kernel.model.template import fill
 from ipvm_kernel.node import notices
 from ipvm_kernel.node.jsonrpc import BUSY, INVALID_PARAMS, RpcError
-from ipvm_kernel.printable import printable
+from ipvm_kernel.printable import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,7 @@ class Work:
             if len(self._runs) >= self._most:
                 why = why or f"{self._most} workflows run already"
             if guest and len(self._guests) >= share_of_guests(self._most):
-                why = why or f"{len(self._guests)} workflows of guests run already"
+                why = why or f"{plural(len(self._guests), 'workflow')} of guests run already"
             if why:
                 raise RpcError(BUSY, f"not able to run workflow {cid}: {why}; try again later")
             self._runs[ident], self._threads[ident] = run, thread
