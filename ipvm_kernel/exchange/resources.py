@@ -12,14 +12,15 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ipvm_kernel.errors import BadInput, IpvmError, LimitExceeded, Mismatch, NotFound
 from ipvm_kernel.exchange.asking import Asked, Fetching, Source, gathered
 from ipvm_kernel.exchange.flights import Flight, Flights
+from ipvm_kernel.exchange.needs import Use, check_use, links_in
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import entry, read
-from ipvm_kernel.model import Promise, address
+from ipvm_kernel.model import address
 from ipvm_kernel.printable import printable, size
 
 if TYPE_CHECKING:
@@ -27,15 +28,13 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.exchange.dags import Spare
     from ipvm_kernel.exchange.settings import Settings
-    from ipvm_kernel.ipld import FileBytes, Ipld
+    from ipvm_kernel.ipld import FileBytes
     from ipvm_kernel.model import Instruction
     from ipvm_kernel.store import Store
     from ipvm_kernel.wasm.stop import Stop
 
 _PIECE: Final = 1 << 20  # bytes of a file that are read at once
-_MODULES: Final = (b"\0asm", b"(")  # how Wasm and its text begin
 
-Use = Literal["module", "input"]
 T = TypeVar("T")
 
 
@@ -115,7 +114,7 @@ class Resources:
         elif cid not in self._modules:
             self.fetch(cid, "module", stop)
             self._modules.add(cid)  # modules are never dropped to make room
-        for link in _links(instruction.input):
+        for link in links_in(instruction.input):
             if not self.has(link):
                 self.fetch(link, "input", stop)
 
@@ -178,7 +177,7 @@ class Resources:
             if count > self.settings.max_bytes:
                 raise LimitExceeded(f"expected at most {size(self.settings.max_bytes)}, found {size(count)}: {path}")
             with path.open("rb") as file:
-                _check_use(file.read(16), text, use)
+                check_use(file.read(16), text, use)
             cid = self._store.put_file(path, use)
         except OSError as error:
             raise NotFound(f"{printable(str(path), limit=300)} cannot be read: {error.strerror}") from None
@@ -194,7 +193,7 @@ class Resources:
             pause=self.settings.pause,
             progress=lambda count: self._tell(flight.told, count),
         )
-        _check_use(data, text, use)
+        check_use(data, text, use)
         return self._record(text, self._store.put_file(data, use), before)
 
     def _record(self, text: str, cid: CID, before: CID | None) -> CID:
@@ -381,22 +380,3 @@ class Resources:
 
     def _wait(self, name: str, stop: Stop | None, work: Callable[[Flight[T]], T], *, alone: bool = False) -> T:
         return self._flights.wait(name, self.settings.seconds, stop, work, alone=alone)
-
-
-def _links(value: Ipld) -> Iterator[CID]:
-    """Yield the links in an input that mean their content: all but those of promises."""
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if type(current) is CID:
-            yield current
-        elif type(current) is list:
-            pending.extend(reversed(current))
-        elif type(current) is dict and Promise.of(current) is None:
-            pending.extend(reversed(current.values()))
-
-
-def _check_use(data: bytes, text: str, use: Use) -> None:
-    """Refuse what cannot be a module, before it is recorded as one: the page of a portal, say, or a file of secrets."""
-    if use == "module" and not data.lstrip().startswith(_MODULES):
-        raise BadInput(f"expected Wasm at {printable(text, limit=300)}, found something else: nothing of it was kept")
