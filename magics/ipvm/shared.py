@@ -337,7 +337,7 @@ def _row(session: Session, found: Checked, cell: CheckedCell) -> list[str]:
     verdicts = Counter(again)
     return [
         str(cell.index + 1) if cell.index is not None else "-",
-        cell.heading,
+        cell.heading if cell.index is not None or len(found.cells) > 1 else "its tasks",
         f"{len(cell.receipts):,}",
         "all" if not cell.broken else f"{len(cell.receipts) - len(cell.broken):,}",
         by,
