@@ -61,7 +61,7 @@ def computed(bob: Person, handles: list[Handle]) -> dict[str, int]:
     bob.session.take_tally()
     for _ in bob.session.run(handles):
         pass
-    return dict(bob.session.tally.counts)
+    return {str(state): count for state, count in bob.session.tally.counts.items()}
 
 
 def why(bob: Person, handle: Handle) -> str:

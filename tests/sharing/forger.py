@@ -65,6 +65,11 @@ class Forger:
         self.blocks.update((block.cid, block.data) for block in blocks)
         return blocks[-1].cid
 
+    def having(self, *blocks: Block) -> Forger:
+        """Let the archive hold some blocks more."""
+        self.put(*blocks)
+        return self
+
     def file(self, data: bytes) -> CID:
         """Let the archive hold a file."""
         self.blocks.update(blocks_of(data))
