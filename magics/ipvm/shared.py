@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.session.shares import Arrival, Checked, CheckedCell, Offer, SharesDiff, Written
 
 _CELLS: Final = 40  # cells of a notebook that are listed
+_HEADING: Final = 48  # characters of a cell's first line in a table
 _LINES: Final = 12  # warnings, and things left out, that are listed
 _WIDTH: Final = 120
 
@@ -259,8 +260,8 @@ def opened(session: Session, root: CID, arrival: Arrival | None, written: Writte
             f"made with {', '.join(f'{name} {version}' for name, version in _environment(made.share.environment))}"
         )
     lines += [
-        f"next:  ipvm check {root.short}            is every receipt intact, and who signed it",
-        f"       ipvm check {root.short} --rerun 5%  run a part of the tasks again, and compare",
+        f"next:  ipvm check {root.short}   (is every receipt intact, and who signed it)",
+        f"       ipvm check {root.short} --rerun 5%   (run a part of the tasks again, and compare)",
         f"       jupyter lab {where}",
     ]
     data = {
@@ -335,14 +336,16 @@ def _row(session: Session, found: Checked, cell: CheckedCell) -> list[str]:
     )
     again = [found.again[cid].verdict for cid in cell.receipts if cid in found.again]
     verdicts = Counter(again)
+    heading = cell.heading if len(cell.heading) <= _HEADING else f"{cell.heading[: _HEADING - 1]}…"
+    took = sum(found.took.get(cid, 0.0) for cid in cell.receipts)
     return [
         str(cell.index + 1) if cell.index is not None else "-",
-        cell.heading if cell.index is not None or len(found.cells) > 1 else "its tasks",
+        heading if cell.index is not None or len(found.cells) > 1 else "its tasks",
         f"{len(cell.receipts):,}",
         "all" if not cell.broken else f"{len(cell.receipts) - len(cell.broken):,}",
         by,
         ", ".join(f"{count} {name}" for name, count in verdicts.items()) or "-",
-        seconds(sum(found.took.get(cid, 0.0) for cid in cell.receipts)),
+        seconds(took) if took else "-",
     ]
 
 
@@ -353,7 +356,7 @@ def _signer(session: Session, did: str) -> str:
     if name.startswith("you "):
         return "you"
     known = session.policy.keys.get(did)
-    return known.name if known is not None and known.name else f"{did[:20]}…{did[-4:]}"
+    return known.name if known is not None and known.name else f"{did[:16]}…{did[-4:]}"
 
 
 # --- Comparing ---
