@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ipvm import shipped
-from ipvm_kernel.session import Session
+from ipvm import shared, shipped
+from ipvm_kernel.session import Session, shares
+from ipvm_kernel.store import EVERY
 from tests.browser.lab import Lab
 from tests.browser.server import Server
 from tests.toolchains.prebuilt import MODULES
@@ -76,4 +77,38 @@ def test_a_notebook_in_the_lab(browser: Browser, demo: Server, name: str) -> Non
         assert any(" replayed" in text for text in second)
         assert "Traceback" not in "".join(first + second)
         assert stranger == trusted
+        assert lab.outside == []
+
+
+def test_a_notebook_that_somebody_shared(browser: Browser, demo: Server) -> None:
+    """
+    Alice's notebook, as `ipvm open` wrote it: the reader sees her pictures though Lab does not trust it and nothing was run;
+    run, what was not replayed already is worked out and equals hers.
+    """
+    home = demo.work.parent / "home"
+    with Session(home) as session:
+        root, _ = shares.arrive(session, demo.work / "data" / "alice.car")
+        shares.write_notebook(session, root, demo.work / "alice", banner=shared.banner(root))
+        before = len(session.store.journal(limit=EVERY))
+    with Lab.tab(browser, demo, height=2300) as lab:
+        lab.open("alice/roof.ipynb")
+        pictures = lab.page.locator(".jp-NotebookPanel:visible .jp-Notebook img")
+        drawn = pictures.evaluate_all("nodes => nodes.map(i => i.naturalWidth > 0)")
+        seen(lab, "roof-untrusted-light")
+        lab.theme("Dark")
+        seen(lab, "roof-untrusted-dark")
+        lab.theme("Light")
+        with Session(home) as session:
+            untouched = len(session.store.journal(limit=EVERY))
+        lab.run_all()
+        seen(lab, "roof-run-light")
+        told = [lab.text(index) for index in range(8)]
+        lab.close()
+
+        assert len(drawn) > 6
+        assert all(drawn)
+        assert untouched == before
+        assert "equal" in "".join(told)
+        assert "DIFFERENT" not in "".join(told)
+        assert "Traceback" not in "".join(told)
         assert lab.outside == []
