@@ -19,18 +19,22 @@ from ipvm_kernel.model import Invocation, Receipt, Workflow
 from ipvm_kernel.printable import printable
 from ipvm_kernel.session import arriving, sharing
 from ipvm_kernel.session.session import Session
+from ipvm_kernel.session.signing import identity
 from ipvm_kernel.sharing import notebook as notebooks
 from ipvm_kernel.sharing.manifest import Answered, Share
 from ipvm_kernel.sharing.unpacking import filing_of
 from ipvm_kernel.store import Parcel
 from ipvm_kernel.store.sqlite import SqliteStore
+from ipvm_kernel.trust import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ipvm_kernel.engine.answers import Answer
+    from ipvm_kernel.model import Task
     from ipvm_kernel.sharing.notebook import Notebook
     from ipvm_kernel.store import Store
+    from ipvm_kernel.trust.attestation import Attestation
 
 
 class Again(msgspec.Struct, frozen=True):
@@ -135,17 +139,18 @@ def check(
                 checked = _share(scratch, path, printable(str(what), limit=200))
         if rerun:
             _again(scratch, checked, rerun, told)
+    _put_aside(session, checked)
     return checked
 
 
 @contextlib.contextmanager
 def _scratch(session: Session) -> Iterator[Session]:
-    """Give a session of its own, which ends with its store, and shares the compiled code and the policy of another."""
+    """Give a session of its own, which ends with its store and its policy, and shares the compiled code of another."""
     with tempfile.TemporaryDirectory(prefix="ipvm-check-") as folder:
         scratch = Session(
             SqliteStore(Path(folder) / "store"),
             limits=session.limits,
-            policy=session.policy,
+            policy=Policy(),
             code=session.library.cache.folder,
         )
         scratch.admission.believing = True
@@ -248,10 +253,12 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
     assert offer.notebook is not None
     cells = _cells(offer.notebook)
     checked = Checked(name=printable(path.name, limit=200), cells=cells)
-    signers = session.admission.signers([one.receipt for one in offer.bundle.receipts.values()])
+    wanted = {instruction: receipt for cell in cells for instruction, receipt in cell.receipts.items()}
+    signers = session.admission.signers([*wanted.values(), *(one.receipt for one in offer.bundle.receipts.values())])
     filings = []
-    for instruction, receipt in {i: r for cell in cells for i, r in cell.receipts.items()}.items():
+    for instruction, receipt in wanted.items():
         one = Answered(instruction, receipt, 0)
+        checked.signed[instruction] = _issuers(signers, receipt)
         try:
             filings.append(filing_of(_OfStore(store), one, (), trust=False, at=0.0))
         except IpvmError as error:
@@ -261,7 +268,7 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
     named = {filing.entry.instruction for filing in filings}
     for gathered in offer.bundle.receipts.values():
         checked.took[gathered.instruction] = gathered.seconds
-        checked.signed[gathered.instruction] = [made.issuer for made in signers.get(gathered.receipt, [])]
+        checked.signed[gathered.instruction] = _issuers(signers, gathered.receipt)
         if gathered.own and not checked.signed[gathered.instruction]:
             checked.signed[gathered.instruction] = ["here"]
         if gathered.instruction not in named:
@@ -277,6 +284,11 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
         )
     )
     return _named(scratch.store, checked)
+
+
+def _issuers(signers: Mapping[CID, list[Attestation]], receipt: CID) -> list[str]:
+    """Return who signed for a receipt, each once, whether they count or not."""
+    return list(dict.fromkeys(made.issuer for made in signers.get(receipt, [])))
 
 
 def _pieces(store: Store, cid: CID) -> Iterator[bytes]:
@@ -300,16 +312,53 @@ def _again(scratch: Session, checked: Checked, share: float, told: Callable[[str
         made = Receipt.trusted(scratch.store.get(receipt))
         tasks[instruction] = Invocation.from_block(scratch.store.get(made.ran), trusted=True).task
     chosen = _chosen(list(tasks), share)
-    run = scratch.run(Workflow(tasks=tuple(tasks.values())), rerun=chosen)
+    _run(scratch, checked, tasks, chosen, told)
+    different = [one.instruction for one in checked.again.values() if one.verdict == "different"]
+    before = _before(tasks, different)
+    if before - chosen:
+        # They were run with values of the share that were not: whoever signed for those may be the one who is wrong.
+        before.update(different)
+        scratch.forget(before)
+        _run(scratch, checked, {cid: tasks[cid] for cid in tasks if cid in before}, before, told)
+    scratch.take_notices()  # that something differs is told by task
+
+
+def _run(
+    scratch: Session, checked: Checked, tasks: Mapping[CID, Task], chosen: set[CID], told: Callable[[str], object]
+) -> None:
     ended = 0
-    for answer in run:
+    for answer in scratch.run(Workflow(tasks=tuple(tasks.values())), rerun=chosen):
         if answer.instruction not in chosen:
             continue
         ended += 1
         receipt = checked.receipts[answer.instruction]
         checked.again[answer.instruction] = _compared(answer, scratch.store.get(receipt))
         told(f"{ended:,} of {len(chosen):,} run again: {checked.funcs.get(answer.instruction, '')}")
-    checked.refused += scratch.take_notices()
+
+
+def _before(tasks: Mapping[CID, Task], instructions: Iterable[CID]) -> set[CID]:
+    """Return everything that some tasks await, and what that awaits, as far as it came along."""
+    found: set[CID] = set()
+    pending = list(instructions)
+    while pending:
+        for promise in tasks[pending.pop()].run.awaits:
+            if promise.instruction in tasks and promise.instruction not in found:
+                found.add(promise.instruction)
+                pending.append(promise.instruction)
+    return found
+
+
+def _put_aside(session: Session, checked: Checked) -> None:
+    """Take no word any more of those who signed for something else than what came out here."""
+    different = [one for one in checked.again.values() if one.verdict == "different"]
+    mine = identity(session) if different else None
+    for one in different:
+        name, receipt = checked.funcs.get(one.instruction, "?"), checked.receipts[one.instruction]
+        why = f"divergence: {name} ({one.instruction.short}) {one.told}, where the receipt of the share is {receipt}"
+        signers = [did for did in checked.signed.get(one.instruction, []) if did.startswith("did:")]
+        for did in signers:
+            if mine is None or did != mine.did:
+                session.policy.quarantine(did, why)
 
 
 def _chosen(instructions: list[CID], share: float) -> set[CID]:

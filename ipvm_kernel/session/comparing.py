@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ipvm_kernel.errors import BadInput
 from ipvm_kernel.ipld import CID, Block
+from ipvm_kernel.printable import printable
 from ipvm_kernel.session import arriving
 from ipvm_kernel.sharing import notebook as notebooks
 from ipvm_kernel.sharing.manifest import opened
@@ -43,7 +45,7 @@ def compare(session: Session, a: Path | CID, b: Path | CID) -> SharesDiff:
 
     Raises:
         NotFound: One is not here, and nobody has it.
-        Malformed: One is no notebook.
+        BadInput, Malformed: One is no notebook.
     """
     (one, first, mine), (other, second, theirs) = _read(session, a), _read(session, b)
     both = first.keys() & second.keys()
@@ -65,7 +67,11 @@ def _read(session: Session, what: Path | CID) -> tuple[Notebook, dict[CID, CID],
             return notebook, dict(notebook.receipts), what.name
         with arriving.indexed(what) as (archive, index):
             root = arriving.share_root(archive.roots, index)
-            made = opened(root or archive.roots[0], lambda cid: Block(cid, index.get(cid)))
+            if root is None:
+                raise BadInput(
+                    f"expected what `ipvm share` makes, found another archive: {printable(str(what), limit=300)}"
+                )
+            made = opened(root, lambda cid: Block(cid, index.get(cid)))
             data = arriving.file_in(index, made.share.about)
     else:
         arriving.fetch_share(session, what)

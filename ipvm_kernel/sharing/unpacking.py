@@ -165,18 +165,18 @@ def _filings(blocks: Blocks, receipts: list[Answered], store: Store, arrival: Ar
         on_file = store.on_file([one.instruction for one in chunk])
         for one in chunk:
             filing = filing_of(blocks, one, arrival.signed.get(one.receipt, ()), trust=arrival.trusted, at=now)
-            if not _known(on_file.get(one.instruction), one, store, trust=arrival.trusted):
+            known = _known(on_file.get(one.instruction), one, store)
+            if known is None:
                 arrival.new += 1
+            if known is None or (arrival.trusted and not known.admitted):
                 yield filing
 
 
-def _known(found: OnFile | None, one: Answered, store: Store, *, trust: bool) -> bool:
-    """Return True if a receipt is on file as it would be filed."""
-    if found is None:
-        return False
-    if found.cid != one.receipt:
+def _known(found: OnFile | None, one: Answered, store: Store) -> OnFile | None:
+    """Return how a receipt is on file with its task, or None."""
+    if found is not None and found.cid != one.receipt:
         found = next((other for other in store.receipts_of(one.instruction) if other.cid == one.receipt), None)
-    return found is not None and found.ran is not None and found.here and (found.admitted or not trust)
+    return found if found is not None and found.ran is not None and found.here else None
 
 
 def filing_of(blocks: Blocks, one: Answered, signed: Iterable[Signed], *, trust: bool, at: float) -> Filing:
