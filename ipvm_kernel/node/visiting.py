@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from ipvm_kernel.engine.answers import ENDED, Answer, Progress, Stopper
 from ipvm_kernel.errors import BadInput, IpvmError, Malformed, Mismatch, NotAllowed, ToolchainMissing
@@ -58,26 +60,40 @@ def visit(
         NotAllowed: The grant is for somebody else.
         BadInput: It cannot be shown, or this is no address of a node.
     """
-    if not url.startswith(("ws://", "wss://")):
-        raise BadInput(
-            f"expected the address of a node, such as ws://127.0.0.1:1337, found {printable(url, limit=100)!r}"
-        )
+    _place(url)
     token = token_for(key, grant, workflow.cid) if key is not None and grant is not None else ""
     stopper, progress = Stopper(), Progress(len(workflow.tasks))
-    visit_ = _Visit(workflow, stopper, progress)
+    told = _Visit(workflow, stopper, progress)
 
     def stream() -> Generator[Answer, None, None]:
-        with _connected(url, token) as socket:
-            yield from visit_.stream(socket, name)
+        with _connected(url, token) as line:
+            yield from told.stream(line, name)
 
     return Run(workflow, stream, stopper=stopper, progress=progress, source=source, name=name)
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Return host and port of an address.
+
+    Raises:
+        BadInput: It is none of a node.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = None, None, None
+    if parts is None or parts.scheme not in {"ws", "wss"} or not host or port == 0:
+        shown = printable(url.partition("?")[0], limit=100)  # what follows may be a token
+        raise BadInput(f"expected the address of a node, such as ws://127.0.0.1:1337, found {shown!r}")
+    return host, port or (443 if parts.scheme == "wss" else 80)
 
 
 @contextlib.contextmanager
 def _connected(url: str, token: str) -> Generator[ClientConnection, None, None]:
     """Connect to a node, and let what goes wrong on the way be an error of ours."""
     try:
-        from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+        from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
         from websockets.sync.client import connect
     except ImportError:
         raise ToolchainMissing(
@@ -85,28 +101,27 @@ def _connected(url: str, token: str) -> Generator[ClientConnection, None, None]:
         ) from None
     where = printable(url.partition("?")[0], limit=100)  # what follows may be a token
     try:
-        with connect(
+        line = connect(
             url,
+            sock=socket.create_connection(_place(url), _OPENS_WITHIN),  # so that no redirect is followed
             additional_headers={"Authorization": f"Bearer {token}"} if token else {},
-            proxy=None,
             max_size=_FRAME,
             open_timeout=_OPENS_WITHIN,
-        ) as socket:
-            yield socket
+        )
     except InvalidStatus as error:
         said = printable((error.response.body or b"").decode("utf-8", "replace").strip(), limit=400)
         status = error.response.status_code
         wrong = NotAllowed if status in {401, 403} else NodeSilent
         raise wrong(f"the node at {where} refused: {said or status}") from None
-    except InvalidURI:
-        raise BadInput(f"expected the address of a node, such as ws://127.0.0.1:1337, found {where!r}") from None
-    except ConnectionClosed as error:
-        told = f": {error.rcvd.reason or error.rcvd.code}" if error.rcvd is not None else ""
-        raise NodeSilent(
-            f"the node at {where} closed{printable(told, limit=200)}; what it did is on its file"
-        ) from None
-    except (OSError, InvalidHandshake) as error:
+    except (OSError, InvalidHandshake, EOFError, ValueError) as error:
         raise NodeSilent(f"no node answers at {where}: {printable(str(error), limit=200)}") from None
+    with line:
+        try:
+            yield line
+        except (ConnectionClosed, OSError) as error:
+            closed = getattr(error, "rcvd", None)
+            told = f": {printable(closed.reason or str(closed.code), limit=200)}" if closed is not None else ""
+            raise NodeSilent(f"the node at {where} closed{told}; what it did is on its file") from None
 
 
 class _Visit:
@@ -119,14 +134,14 @@ class _Visit:
         self._progress = progress
         self._stopping = False
 
-    def stream(self, socket: ClientConnection, name: str) -> Generator[Answer, None, None]:
+    def stream(self, line: ClientConnection, name: str) -> Generator[Answer, None, None]:
         """Ask for the run, and yield its answers."""
         asked = f'{{"events":true,"name":{json.dumps(name)},"workflow":{dagjson.dumps(self._workflow.to_ipld())}}}'
-        socket.send(f'{{"jsonrpc":"2.0","id":1,"method":"subscribe_run_workflow","params":[{asked}]}}')
-        ident = _begun(socket)
+        line.send(f'{{"jsonrpc":"2.0","id":1,"method":"subscribe_run_workflow","params":[{asked}]}}')
+        ident = _begun(line)
         try:
             while True:
-                told = self._next(socket, ident)
+                told = self._next(line, ident)
                 if told is None:
                     continue
                 event, cid = told.get("event"), told.get("instruction")
@@ -143,15 +158,15 @@ class _Visit:
                 yield answer
         except BaseException:  # nobody waits for it any more
             with contextlib.suppress(Exception):
-                self._cancel(socket, ident)
+                self._cancel(line, ident)
             raise
 
-    def _next(self, socket: ClientConnection, ident: str) -> dict[str, Any] | None:
+    def _next(self, line: ClientConnection, ident: str) -> dict[str, Any] | None:
         """Return the next notification, or None if a moment passed without one."""
         if self._stopper.stopped and not self._stopping:
-            self._cancel(socket, ident)
+            self._cancel(line, ident)
         try:
-            frame = _read(socket.recv(timeout=TICK))
+            frame = _read(line.recv(timeout=TICK))
         except TimeoutError:
             return None
         params = frame.get("params")
@@ -165,9 +180,9 @@ class _Visit:
             raise Malformed("expected notifications of the node as it makes them, found another")
         return told
 
-    def _cancel(self, socket: ClientConnection, ident: str) -> None:
+    def _cancel(self, line: ClientConnection, ident: str) -> None:
         self._stopping = True
-        socket.send(json.dumps({"jsonrpc": "2.0", "id": 2, "method": "cancel_workflow", "params": [ident]}))
+        line.send(json.dumps({"jsonrpc": "2.0", "id": 2, "method": "cancel_workflow", "params": [ident]}))
 
     def _end(self, told: dict[str, Any]) -> None:
         """Say what went wrong, if something did."""
@@ -181,7 +196,7 @@ class _Visit:
             )
 
 
-def _begun(socket: ClientConnection) -> str:
+def _begun(line: ClientConnection) -> str:
     """Return the id of the run that was asked for.
 
     Raises:
@@ -189,7 +204,7 @@ def _begun(socket: ClientConnection) -> str:
         IpvmError: It does not run it for another reason.
     """
     try:
-        frame = _read(socket.recv(timeout=_ANSWERS_WITHIN))
+        frame = _read(line.recv(timeout=_ANSWERS_WITHIN))
     except TimeoutError:
         raise NodeSilent(f"the node did not answer within {_ANSWERS_WITHIN:g} s") from None
     wrong = frame.get("error")
