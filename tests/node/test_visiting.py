@@ -207,7 +207,7 @@ def test_a_visit_that_is_cancelled_stops_the_work_there(owned: Owned) -> None:
     while run.counts.get("running") != 1 and time.monotonic() < deadline:
         time.sleep(0.01)
     run.cancel()
-    run.wait(20)
+    ended(run)
 
     assert run.counts == {"cancelled": 1}
     assert _idle(owned)
@@ -406,7 +406,7 @@ def test_a_node_that_lies_is_found_out(name: str) -> None:
     with Session(None) as session, lying(script) as url:
         run = visit(url, ONE, source=session)
         with pytest.raises(kind, match=why) as found:
-            run.wait(20)
+            ended(run)
 
     assert not run.receipts
     assert found.value.message.isprintable()

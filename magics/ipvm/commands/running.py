@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipvm.commands.nodes import run_on
 from ipvm.commands.things import read_file, told_on_terminal
 from ipvm.views import Stream, View, brief
 from ipvm_kernel import Workflow
@@ -63,6 +62,8 @@ def _begun(what: Any, *, rerun: bool, name: str, node: str | None, grant: str | 
     if node is not None:
         if rerun:
             raise BadInput("expected either --rerun or --node, found both: a node replays what it has on file")
+        from ipvm.commands.nodes import run_on
+
         made = run_on(node, made.workflow, name=name, grant=grant)
     elif grant is not None:
         raise BadInput("expected the node that the grant is for, found none: --node ws://HOST:PORT")

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from ipvm_kernel import CID
 
 _WORDS: Final = ("add", "remove", "allow", "quorum", "optimistic", "revoke")
+_OPTIONS: Final = {
+    "--for": ("add", "allow"),
+    "--name": ("add", "allow"),
+    "--sample": ("optimistic",),
+    "--until": ("allow",),
+    "--remove": ("add", "remove"),
+}
 _SPANS: Final = {"min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST: Final = 100 * 366 * 86_400.0
 
@@ -53,13 +60,16 @@ def trust(
         if who is not None:
             raise BadInput(f"expected one of {', '.join(_WORDS)}, found {printable(what, limit=40)!r}")
         what, who = "add", what
+    given = {"--for": module is not None, "--name": bool(name), "--sample": sample is not None}
+    given |= {"--until": until is not None, "--remove": remove}
+    for option, words in _OPTIONS.items():
+        if given[option] and what not in words:
+            raise BadInput(f"expected {option} with {' or '.join(words)} alone, found it with {what}")
     if remove:
         what = "remove"
     if who is None:
-        wanted = {"quorum": "a number", "optimistic": "on or off", "revoke": "the CID of a statement"}
+        wanted = {"quorum": "a number", "optimistic": "on or off", "revoke": "the CID of a statement", "allow": "a DID"}
         raise BadInput(f"expected {wanted.get(what, 'a DID or the id of a peer')} after {what!r}, found nothing")
-    if until is not None and what != "allow":
-        raise BadInput(f"expected --until with `allow` alone, found it with {what!r}")
     match what:
         case "add":
             return _add(who, None if module is None else cid_of(module), name)
@@ -87,6 +97,10 @@ def trust(
 def _add(who: str, module: CID | None, name: str) -> View:
     policy = trust_policy()
     if not who.startswith("did:"):
+        if module is not None or name:
+            raise BadInput(
+                "expected a DID with --for or --name, found a peer: it is trusted for all modules, by its id"
+            )
         count = admit_peer(default(), policy, who)
         return View(
             f"{who} is trusted; {plural(count, 'receipt')} of it may be used now",
