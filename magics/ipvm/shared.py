@@ -20,6 +20,7 @@ _CELLS: Final = 40  # cells of a notebook that are listed
 _HEADING: Final = 48  # characters of a cell's first line in a table
 _LINES: Final = 12  # warnings, and things left out, that are listed
 _WIDTH: Final = 120
+_VERDICTS: Final = {"failed": "not run"}  # of a task that could not be run again: that says nothing against its receipt
 
 
 class Told:
@@ -300,7 +301,8 @@ def checked(session: Session, found: Checked) -> Told:
         for one in found.again.values():
             if one.verdict != "same":
                 name = found.funcs.get(one.instruction, one.instruction.short)
-                after.append(f"  {name} ({one.instruction.short}): {one.verdict}, {one.told}")
+                verdict = _VERDICTS.get(one.verdict, one.verdict)
+                after.append(f"  {name} ({one.instruction.short}): {verdict}, {one.told}")
     elif intact:
         after.append(
             f"to run them again: --rerun all (they took {seconds(took)} where they were made), or a part: --rerun 5%"
@@ -344,7 +346,7 @@ def _row(session: Session, found: Checked, cell: CheckedCell) -> list[str]:
         f"{len(cell.receipts):,}",
         "all" if not cell.broken else f"{len(cell.receipts) - len(cell.broken):,}",
         by,
-        ", ".join(f"{count} {name}" for name, count in verdicts.items()) or "-",
+        ", ".join(f"{count} {_VERDICTS.get(name, name)}" for name, count in verdicts.items()) or "-",
         seconds(took) if took else "-",
     ]
 
