@@ -78,6 +78,7 @@ def is_share(session: Session, cid: CID) -> bool:
 def leaving(offer: Offer) -> Told:
     """Return what would leave, by cell and by kind."""
     bundle, notebook = offer.bundle, offer.notebook
+    heads = ["cell", "what", "receipts", "backed outputs", "size"]
     rows = []
     seen: set[CID] = set()
     for cell in notebook.cells if notebook is not None else ():
@@ -141,8 +142,11 @@ def leaving(offer: Offer) -> Told:
         "left": [str(cid) for cid in bundle.left],
         "missing": list(bundle.missing),
         "warnings": list(offer.warnings),
+        "files": list(offer.files),
+        "outside": list(offer.outside),
+        "cells": [dict(zip(heads, row, strict=True)) for row in rows],
     }
-    return Told(before, ["cell", "what", "receipts", "backed outputs", "size"], rows[:_CELLS], after, data=data)
+    return Told(before, heads, rows[:_CELLS], after, data=data)
 
 
 def left(offer: Offer, target: Path, count: int, kubo: str) -> Told:
@@ -215,6 +219,8 @@ def arrived(session: Session, arrival: Arrival) -> Told:
     lines += _cut([f"did not come along: {one.part} {one.name or one.cid}, {size(one.size)}" for one in arrival.absent])
     data = {
         "root": arrival.root,
+        "name": printable(arrival.opened.share.name, limit=100) if arrival.opened is not None else "",
+        "trusted": arrival.trusted,
         "receipts": total,
         "new": arrival.new,
         "signed": dict(arrival.issuers),
@@ -270,6 +276,9 @@ def opened(session: Session, root: CID, arrival: Arrival | None, written: Writte
         "notebook": str(where),
         "files": list(written.files),
         "receipts": len(made.receipts),
+        "outputs": outputs,
+        "backed": backed,
+        "left": [one.cid for one in made.left],
         "signed": dict(counts),
         "refused": [*written.refused, *(arrival.refused if arrival is not None else ())],
     }
@@ -323,8 +332,9 @@ def checked(session: Session, found: Checked) -> Told:
         for cell in found.cells
         for instruction, receipt in cell.receipts.items()
     ]
+    about = {"name": found.name, "intact": intact, "broken": len(broken), "refused": found.refused, "left": found.left}
     heads = ["cell", "what", "receipts", "intact", "signed by", "run again", "took"]
-    return Told(before, heads, rows[: _CELLS * 5], after, lines=lines)
+    return Told(before, heads, rows[: _CELLS * 5], after, lines=[about, *lines])
 
 
 def _place(cell: CheckedCell) -> str:
