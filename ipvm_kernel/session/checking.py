@@ -326,13 +326,12 @@ def _again(scratch: Session, checked: Checked, share: float, told: Callable[[str
 def _run(
     scratch: Session, checked: Checked, tasks: Mapping[CID, Task], chosen: set[CID], told: Callable[[str], object]
 ) -> None:
-    ended = 0
+    ended, receipts = 0, checked.receipts
     for answer in scratch.run(Workflow(tasks=tuple(tasks.values())), rerun=chosen):
         if answer.instruction not in chosen:
             continue
         ended += 1
-        receipt = checked.receipts[answer.instruction]
-        checked.again[answer.instruction] = _compared(answer, scratch.store.get(receipt))
+        checked.again[answer.instruction] = _compared(answer, scratch.store.get(receipts[answer.instruction]))
         told(f"{ended:,} of {len(chosen):,} run again: {checked.funcs.get(answer.instruction, '')}")
 
 
@@ -352,8 +351,9 @@ def _put_aside(session: Session, checked: Checked) -> None:
     """Take no word any more of those who signed for something else than what came out here."""
     different = [one for one in checked.again.values() if one.verdict == "different"]
     mine = identity(session) if different else None
+    receipts = checked.receipts if different else {}
     for one in different:
-        name, receipt = checked.funcs.get(one.instruction, "?"), checked.receipts[one.instruction]
+        name, receipt = checked.funcs.get(one.instruction, "?"), receipts[one.instruction]
         why = f"divergence: {name} ({one.instruction.short}) {one.told}, where the receipt of the share is {receipt}"
         signers = [did for did in checked.signed.get(one.instruction, []) if did.startswith("did:")]
         for did in signers:
