@@ -196,7 +196,8 @@ class Admission:
         if not compared:
             return ""
         equal = sum(compared.values())
-        outcome = "all equal" if equal == len(compared) else f"{equal:,} equal, {len(compared) - equal:,} DIFFERENT"
+        one = "equal" if len(compared) == 1 else "all equal"
+        outcome = one if equal == len(compared) else f"{equal:,} equal, {len(compared) - equal:,} DIFFERENT"
         unknown = Counter(
             made.issuer
             for signed in self._statements(list(compared)).values()

@@ -5,7 +5,6 @@ What would leave is listed first; nothing leaves but what the user shares, and n
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 from pathlib import Path
@@ -19,7 +18,7 @@ from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Instruction, Invocation, Receipt, Task, Workflow
 from ipvm_kernel.printable import printable
 from ipvm_kernel.session.signing import sign
-from ipvm_kernel.sharing import gathering, packing
+from ipvm_kernel.sharing import beside, gathering, packing
 from ipvm_kernel.sharing.gathering import Bundle
 from ipvm_kernel.sharing.manifest import Part, Share
 from ipvm_kernel.sharing.notebook import Notebook
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
 
     from ipvm_kernel.session.session import Session
 
-_PACKAGES: Final = ("ipvm", "wasmtime", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "matplotlib", "scipy")
-_IMPORTED: Final = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
-_DISTRIBUTIONS: Final = {"PIL": "pillow", "sklearn": "scikit-learn"}
-_WASM: Final = re.compile(r"^%wasm[ \t]+\w+[ \t]+([^\s-]\S*)|^%%?wasm\b.*?--world[ \t]+(\S+)", re.MULTILINE)
-_SOURCE_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"[^\w.-]+")
 
 
@@ -48,7 +42,8 @@ class Offer(msgspec.Struct, kw_only=True):
         about: The notebook's file, the workflow or the receipt.
         workflows: Workflows that the receipts belong to.
         files: Files that the notebook reads by a path, by that path.
-        outside: Paths that the notebook reads and that a reader will not have, with the CID of each.
+        outside: Paths that the notebook reads and that a reader will not have.
+        kept: The notebook as it leaves, and the files that go along with it: put in the store when the share is made.
         environment: Versions.
         notebook: The notebook, if one is shared.
         warnings: What the user should see before it leaves.
@@ -63,13 +58,20 @@ class Offer(msgspec.Struct, kw_only=True):
     about: CID
     workflows: list[CID] = msgspec.field(default_factory=list)
     files: dict[str, CID] = msgspec.field(default_factory=dict)
-    outside: dict[str, CID] = msgspec.field(default_factory=dict)
+    outside: list[str] = msgspec.field(default_factory=list)
+    kept: list[bytes | Path] = msgspec.field(default_factory=list)
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     notebook: Notebook | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
     cleaned: list[str] = msgspec.field(default_factory=list)
     share: Share | None = None
     statements: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that goes along, but for what a signature and the names of blocks take."""
+        along = sum(len(one) if isinstance(one, bytes) else one.stat().st_size for one in self.kept)
+        return self.bundle.size + along
 
     @property
     def file_name(self) -> str:
@@ -102,7 +104,7 @@ def prepare(
     session.store.sync()
     made = _notebook(session, what, parts, most) if isinstance(what, Path) else _thing(session, what, parts, most)
     if not secrets:
-        gathering.refuse_secrets(session.store, made.bundle)
+        gathering.refuse_secrets(session.store, made.bundle, made.files)
     return made
 
 
@@ -122,18 +124,18 @@ def _notebook(session: Session, path: Path, parts: Collection[Part], most: int) 
                 workflows[cid] = None
                 wanted = {**dict.fromkeys(workflow.by_instruction()), **wanted}
     bundle = gathering.gather(session.store, wanted, on_file=session.admission.on_file, parts=parts, most=most)
-    about = session.store.put_file(data, "input")
-    files, outside = _files(session, path.parent, bundle)
-    files |= _sources(session, path.parent, found)
+    around = beside.beside(session.store, path.parent, found, bundle, most)
+    along = "file" in parts
     return Offer(
         bundle=bundle,
         kind="notebook",
         name=path.name,
-        about=about,
+        about=file_cid(data),
         workflows=list(workflows),
-        files=files if "file" in parts else {},
-        outside=outside if "file" in parts else {**outside, **files},
-        environment=_environment(found),
+        files=around.files if along else {},
+        outside=[*around.outside, *around.large, *(() if along else around.files)],
+        environment=beside.environment(found),
+        kept=[data, *(path.parent / name for name in (around.files if along else ()))],
         notebook=found,
         warnings=notebooks.leaks(found),
         cleaned=dropped,
@@ -145,58 +147,6 @@ def _workflow(session: Session, cid: CID) -> Workflow | None:
         return Workflow.from_block(session.store.get(cid), trusted=True)
     except IpvmError:
         return None
-
-
-def _files(session: Session, folder: Path, bundle: Bundle) -> tuple[dict[str, CID], dict[str, CID]]:
-    """Return the files that a notebook reads by a path beside it, and those that it reads elsewhere."""
-    files: dict[str, CID] = {}
-    outside: dict[str, CID] = {}
-    for cid, names in session.store.called(bundle.content).items():
-        for name in names:
-            if "/" not in name and "." not in name:
-                continue  # what a module is called in messages
-            path = Path(name)
-            inside = not path.is_absolute() and ".." not in path.parts and not name.startswith("~")
-            try:
-                there = (folder / path).is_file() and file_cid(folder / path) == cid
-            except OSError:
-                there = False
-            if inside and there:
-                files[path.as_posix()] = cid
-            elif not inside and "://" not in name:
-                outside[name] = cid
-    return dict(sorted(files.items())), {name: cid for name, cid in outside.items() if cid not in files.values()}
-
-
-def _sources(session: Session, folder: Path, notebook: Notebook) -> dict[str, CID]:
-    """Return the files of source and worlds that `%wasm` lines name, as far as they lie beside the notebook."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.kind == "code")
-    found: dict[str, CID] = {}
-    for name in dict.fromkeys(name for pair in _WASM.findall(text) for name in pair if name):
-        path = Path(name)
-        if path.is_absolute() or ".." in path.parts:
-            continue
-        if (folder / path).is_file() and (folder / path).stat().st_size <= _SOURCE_BYTES:
-            found[path.as_posix()] = session.store.put_file(folder / path, "input")
-    return found
-
-
-def _environment(notebook: Notebook) -> dict[str, str]:
-    """Return the versions of what a notebook is made with. No host, no user, no path."""
-    from platform import python_version
-
-    imported = {
-        _DISTRIBUTIONS.get(name, name)
-        for name in _IMPORTED.findall("\n".join(cell.source for cell in notebook.cells if cell.kind == "code"))
-    }
-    found = {"python": python_version()}
-    for name in _PACKAGES:
-        if name in imported or name in {"ipvm", "wasmtime"}:
-            try:
-                found[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
 
 
 def _thing(session: Session, cid: CID, parts: Collection[Part], most: int) -> Offer:
@@ -234,6 +184,10 @@ def seal(session: Session, offer: Offer, *, signed: bool = True) -> Share:
     Raises:
         IpvmError: The key cannot be read or made.
     """
+    kept = {session.store.put_file(one, "input") for one in offer.kept}
+    changed = [name for name, cid in offer.files.items() if cid not in kept]
+    if changed:
+        raise BadInput(f"{printable(changed[0], limit=200)} has changed since it was listed: share again")
     statements = sign(session, offer.bundle.receipts.values(), own=signed)
     share = packing.pack(
         session.store,

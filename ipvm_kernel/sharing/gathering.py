@@ -230,8 +230,8 @@ def secrets(store: Store) -> set[CID]:
     return {cid for name, cid in store.pins().items() if name.startswith(SECRET)}
 
 
-def refuse_secrets(store: Store, bundle: Bundle) -> None:
-    """Raise if something of a bundle is a secret or came of one.
+def refuse_secrets(store: Store, bundle: Bundle, files: Mapping[str, CID] | None = None) -> None:
+    """Raise if something of a bundle, or a file beside it, is a secret or came of one.
 
     Raises:
         NotAllowed: The message names the tasks.
@@ -244,11 +244,13 @@ def refuse_secrets(store: Store, bundle: Bundle) -> None:
     values = [
         one.name or cid.short for cid, one in {**bundle.content, **bundle.left}.items() if cid in tainted and not tasks
     ]
+    values += [printable(name, limit=100) for name, cid in (files or {}).items() if cid in tainted]
     if tasks or values:
-        named = [*tasks, *values]
+        named = [*tasks, *dict.fromkeys(values)]
+        pins = [name for name, cid in store.pins().items() if name.startswith(SECRET)]
         more = f" and {len(named) - _LISTED:,} more" if len(named) > _LISTED else ""
         raise NotAllowed(
             f"nothing was shared: {plural(len(named), 'task or value', 'tasks or values')} came of a secret: "
-            f"{', '.join(named[:_LISTED])}{more}. Leave those cells out, or take the mark away with `ipvm unpin NAME` "
-            f"(`ipvm.secret` gave it a name that begins with {SECRET})"
+            f"{', '.join(named[:_LISTED])}{more}. Leave those cells out, or take a mark away: ipvm unpin "
+            f"{' or '.join(printable(name, limit=60) for name in pins[:_LISTED])}"
         )

@@ -93,8 +93,29 @@ def unregister(shell: InteractiveShell) -> None:
         formatter.mimebundle_formatter.pop(f"{module}.{name}", None)
 
 
-def _shown(formatter: Any, obj: Any) -> dict[str, str]:
-    """Return a bundle for a shell: HTML where it is shown, and no sign that its terminal cannot write."""
+def _shown(formatter: Any, obj: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return a bundle for a shell: HTML where it is shown, and no sign that its terminal cannot write.
+
+    Its metadata names the receipt that it shows, so that whoever gets the notebook can check what it shows.
+    """
     html = "text/html" in formatter.active_types
     encoding = "utf-8" if html else getattr(sys.stdout, "encoding", None) or "utf-8"
-    return mimebundle(obj, html=html, ascii_only=not encoding.lower().startswith("utf"))
+    return mimebundle(obj, html=html, ascii_only=not encoding.lower().startswith("utf")), _backed(obj)
+
+
+def _backed(obj: Any) -> dict[str, Any]:
+    """Return the metadata of an output that shows a handle whose receipt is on file, or a receipt. Nothing is run."""
+    from ipvm import footer
+    from ipvm_kernel import Handle, Receipt
+    from ipvm_kernel.errors import IpvmError
+    from ipvm_kernel.session import Promised, default
+
+    handle = obj.handle if isinstance(obj, Promised) else obj
+    if isinstance(handle, Handle) and handle.receipt is not None:
+        return footer.about({str(handle.cid): str(handle.receipt.cid)})
+    if isinstance(obj, Receipt):
+        try:
+            return footer.about({str(default().instruction_of(obj.cid)): str(obj.cid)})
+        except IpvmError:
+            return {}  # whose task is not here
+    return {}

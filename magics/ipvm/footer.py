@@ -95,11 +95,11 @@ class Footer:
 
         text = "\n".join(lines)
         quiet = '<div style="opacity:0.7;font-size:90%;white-space:pre-wrap">'
-        about = _about(tally.workflows, tally.receipts)
+        named = _about(tally.workflows, tally.receipts)
         display(
             {"text/plain": text, "text/html": f"{quiet}{markup(text, limit=100_000, keep=chr(10))}</div>"},
             raw=True,
-            metadata=about if tally.receipts else {},
+            metadata=named if tally.receipts else {},
         )
 
 
@@ -121,6 +121,11 @@ def _logs(session: Session, tally: Tally) -> list[str]:
 def metadata(run: Run) -> dict[str, Any]:
     """Return the metadata of a run's output: its workflow, and the receipt of each instruction."""
     return _about([str(run.workflow.cid)], {str(cid): str(receipt) for cid, receipt in run.receipt_cids.items()})
+
+
+def about(receipts: dict[str, str]) -> dict[str, Any]:
+    """Return the metadata of an output that shows what came of some tasks: for each instruction its receipt."""
+    return _about([], receipts)
 
 
 def _about(workflows: list[str], receipts: dict[str, str]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def leaving(offer: Offer) -> Told:
     parts += [
         f"{plural(kinds[part], part)} ({size(sizes[part])})" for part in ("module", "input", "output") if kinds[part]
     ]
-    after.append(f"{', '.join(parts)}: {size(bundle.size)} in all")
+    after.append(f"{', '.join(parts)}: {size(offer.size)} in all")
     if notebook is not None:
         backed, outputs = sum(cell.backed for cell in notebook.cells), sum(cell.outputs for cell in notebook.cells)
         after.append(
@@ -137,7 +137,7 @@ def leaving(offer: Offer) -> Told:
         "name": offer.name,
         "kind": offer.kind,
         "receipts": len(bundle.receipts),
-        "bytes": bundle.size,
+        "bytes": offer.size,
         "content": {part: kinds[part] for part in sorted(kinds)},
         "left": [str(cid) for cid in bundle.left],
         "missing": list(bundle.missing),

@@ -44,7 +44,7 @@ def store() -> View:
     data = {
         "where": usage.where, "bytes": usage.total_bytes, "limit": usage.limit_bytes, "receipts": usage.receipts,
         "blocks": usage.blocks, "files": usage.files, "dropped": usage.dropped, "runs": usage.runs, "pins": usage.pins,
-        "pinned": {name: str(cid) for name, cid in kept.items()},
+        "pinned": [{"name": printable(name, limit=200), "cid": cid} for name, cid in kept.items()],
         "layers": [{"where": layer.where, "why": layer.why, "left_out": layer.left_out} for layer in usage.layers],
     }  # fmt: skip
     return View(text, data=[data])
