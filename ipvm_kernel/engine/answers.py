@@ -42,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True):
         log: What the guest said while it ran.
         value: The value of a result that no CID can name, for this session alone.
         filed: True if the receipt is on file; what is not will be run again.
+        leans: True if it was worked out from what others answered, directly or not.
     """
 
     instruction: CID
@@ -52,6 +53,7 @@ class Answer(msgspec.Struct, frozen=True):
     log: str = ""
     value: Any = None
     filed: bool = False
+    leans: bool = False
 
 
 class Progress:

@@ -77,6 +77,7 @@ class Worker:
         self._rerun = rerun
         self._run = run
         self._declared = declared
+        self._leaning: set[CID] = set()  # tasks of this run that were worked out from what others answered
 
     def attempt(self, cid: CID, task: Task, limits: Limits, stop: Stop) -> Attempt:
         """Share the outcome of an equal task, or claim the task and do it."""
@@ -193,14 +194,24 @@ class Worker:
         assert source is not None
         receipt = source.receipt
         assert receipt is not None
-        if source.instruction != cid:
-            receipt = _receipt(task, receipt.out)
+        leans = self._leans(cid)
+        if source.instruction != cid or (not source.admitted and not leans):
+            receipt = receipt if source.instruction == cid else _receipt(task, receipt.out)
             entry = self._entry(cid, task)
             entry.how, entry.source, entry.seconds, entry.receipt = "shared", source.cid, source.seconds, receipt.cid
             said = self._store.logs([source.instruction]).get(source.instruction)
             entry.log = said.log if said is not None else ""
-            self._store.file(Filing(task, receipt, attempt.key, entry))
-        return Answer(cid, receipt, "replayed", saved=source.seconds, filed=True)
+            self._store.file(Filing(task, receipt, attempt.key, entry, admitted=not leans))
+        return Answer(cid, receipt, "replayed", saved=source.seconds, filed=True, leans=leans)
+
+    def _leans(self, cid: CID) -> bool:
+        """Return True if a task is worked out from what others answered, so that it is good as long as they are believed."""
+        for other in self._plan.awaits[cid]:
+            found = self._plan.replays.get(other)
+            if other in self._leaning or (found is not None and not found.own):
+                self._leaning.add(cid)
+                return True
+        return False
 
     def _performed(self, cid: CID, task: Task, attempt: Attempt) -> Answer:
         """Put a receipt on file, if every machine would give it, and return the answer."""
@@ -218,10 +229,11 @@ class Worker:
                     return self._blocked(cid, task, _Broken(Promise("ok", culprit), payload))
             entry.how, entry.error = "failed", f"{error.get('kind')}: {error.get('message')}"
         receipt = _receipt(task, outcome)
+        leans = self._leans(cid)
         if performed.filed:
             receipt = self._met(cid, receipt, entry)
             entry.receipt = receipt.cid
-            self._store.file(Filing(task, receipt, attempt.key, entry))
+            self._store.file(Filing(task, receipt, attempt.key, entry, admitted=not leans))
         else:
             self._store.put(task.run.block)
             self._store.put(task.invocation.block)
@@ -230,7 +242,7 @@ class Worker:
                 entry.error = "limit: a memory limit may have changed the answer, so it is not filed"
             self._store.note(entry)
         how: State = "failed" if outcome.tag == "error" else "computed"
-        return Answer(cid, receipt, how, performed.seconds, 0.0, report.log, performed.value, performed.filed)
+        return Answer(cid, receipt, how, performed.seconds, 0.0, report.log, performed.value, performed.filed, leans)
 
     def _entry(self, cid: CID, task: Task) -> Entry:
         return Entry(

@@ -40,6 +40,7 @@ class Judged(msgspec.Struct, frozen=True):
         reason: Why, for people.
         issuers: Who signed for it.
         absent: What its value links to and is not here, where nothing else keeps it from being used.
+        here: True if it was worked out here, from what others answered.
     """
 
     receipt: CID
@@ -47,6 +48,7 @@ class Judged(msgspec.Struct, frozen=True):
     reason: str
     issuers: tuple[str, ...] = ()
     absent: tuple[CID, ...] = ()
+    here: bool = False
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -90,7 +92,8 @@ class Admission:
         if strange:
             for cid, one, judged in self._judged(strange):
                 if judged.kind == "admitted":
-                    found[cid] = msgspec.structs.replace(one, admitted=True)
+                    # As others', also what was made here from theirs: so what comes of it is good as long as they are.
+                    found[cid] = msgspec.structs.replace(one, admitted=True, own=False)
         return found
 
     def judgements(self, instructions: Iterable[CID]) -> dict[CID, Judged]:
@@ -102,10 +105,17 @@ class Admission:
     def _judged(self, instructions: Sequence[CID]) -> list[tuple[CID, OnFile, Judged]]:
         """Judge the receipts of some instructions, and return the best of each."""
         candidates = {cid: self._store.receipts_of(cid) for cid in instructions}
+        leaning = {cid: one for cid, found in candidates.items() for one in found if one.own and not one.admitted}
+        holding = self._holding(leaning) if leaning else set()
         statements = self._statements([one.cid for found in candidates.values() for one in found])
         now = time.time()
         judged = []
         for cid, found in candidates.items():
+            if cid in holding:
+                one = leaning[cid]
+                reason = "worked out here, from what others signed and your policy admits"
+                judged.append((cid, one, Judged(one.cid, "admitted", reason, here=True)))
+                continue
             best: tuple[OnFile, Judged] | None = None
             for one in sorted(found, key=lambda one: one.filed):
                 verdict = self._judge(cid, one, statements.get(one.cid, []), now)
@@ -122,6 +132,49 @@ class Admission:
             if best is not None:
                 judged.append((cid, *best))
         return judged
+
+    def _holding(self, leaning: Mapping[CID, OnFile]) -> set[CID]:
+        """Return those of some receipts that were made here from answers of others and still hold.
+
+        One holds if each answer that its task awaits may be used now, was here before it, and is the only one that is
+        known: it is then what the task was worked out from. For all others the resolved key says whether there is an
+        outcome.
+        """
+        holds: dict[CID, bool] = {}
+        known: dict[CID, OnFile] = dict(leaning)
+        pending = [(cid, False) for cid in leaning]
+        while pending:
+            cid, ready = pending.pop()
+            if cid in holds:
+                continue
+            awaits = self._awaits(cid)
+            if not ready:
+                pending.append((cid, True))
+                found = self._store.on_file(awaits)
+                known |= found
+                pending += [(other, False) for other, one in found.items() if one.own and not one.admitted]
+                continue
+            holds[cid] = all(self._held(other, known[cid].filed, holds) for other in awaits)
+        return {cid for cid in leaning if holds[cid]}
+
+    def _held(self, other: CID, before: float, holds: Mapping[CID, bool]) -> bool:
+        """Return True if what answers an instruction now is what did before some moment."""
+        found = [one for one in self._store.receipts_of(other) if one.here]
+        if not found or min(one.filed for one in found) > before or any(_differ(found[0], one) for one in found[1:]):
+            return False
+        if any(one.admitted for one in found) or holds.get(other, False):
+            return True
+        statements = self._statements([one.cid for one in found])
+        return any(
+            self._judge(other, one, statements.get(one.cid, []), time.time()).kind == "admitted" for one in found
+        )
+
+    def _awaits(self, cid: CID) -> list[CID]:
+        try:
+            run = Instruction.from_block(self._store.get(cid), trusted=True)
+        except IpvmError:
+            return []
+        return list(dict.fromkeys(promise.instruction for promise in run.awaits))
 
     def _judge(self, instruction: CID, one: OnFile, statements: list[Attestation], now: float) -> Judged:
         issuers = tuple(dict.fromkeys(made.issuer for made in statements))

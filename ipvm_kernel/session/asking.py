@@ -127,7 +127,8 @@ def why(session: Session, what: Handle | CID) -> Why:
     judged = session.admission.judgements([handle.cid]).get(handle.cid) if told.verdict == "unverified" else None
     if judged is not None and judged.kind == "admitted":
         told.verdict = "hit"
-        told.reasons = [f"its receipt {judged.receipt.short} was made elsewhere, and is used: {judged.reason}"]
+        made = "is used" if judged.here else "was made elsewhere, and is used"
+        told.reasons = [f"its receipt {judged.receipt.short} {made}: {judged.reason}"]
     elif judged is not None:
         told.reasons.append(judged.reason)
     return told

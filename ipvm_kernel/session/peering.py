@@ -106,7 +106,7 @@ class Peering:
         sent, left = [], []
         for instruction in wanted:
             entry, task = found.get(instruction), task_of(store, instruction)
-            receipt = entry.receipt if entry is not None and entry.own else None
+            receipt = entry.receipt if entry is not None and entry.own and entry.admitted else None
             if receipt is None or task is None:
                 left.append(f"{instruction.short}: no receipt of our own is on file")
                 continue

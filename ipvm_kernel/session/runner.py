@@ -163,11 +163,12 @@ class Runner:
         self.tally.add(answer, task.run.func if task is not None else cid.short)
         if receipt is None:
             return
-        if cid in made.unverified and answer.how in {"computed", "failed"} and answer.filed:
+        # What came of another's lie says nothing against whoever says something else.
+        if cid in made.unverified and answer.how in {"computed", "failed"} and answer.filed and not answer.leans:
             self._compare(cid, receipt)
         if answer.filed:
             found = made.replays.get(cid)
-            if found is None or found.own:  # what others made is asked for again: it may be used no longer
+            if (found is None or found.own) and not answer.leans:  # else asked for again: it may be used no longer
                 self._remember(cid, receipt, answer.saved or answer.seconds)
         elif len(receipt.block.data) <= SMALL_BYTES:
             # By invocation: what a limit did to a task says nothing of the same task under another.

@@ -102,7 +102,7 @@ class MemoryStore:
         found = found_as(filing)
         with self._lock:
             self._receipts[entry.instruction] = merged([*self._receipts.get(entry.instruction, ()), found])
-            if filing.key is not None and filing.admitted:
+            if filing.key is not None and filing.outcome:
                 self._outcomes.setdefault(filing.key, found)
             self._journal.append(entry)
             for edge in filing.edges():

@@ -186,7 +186,7 @@ class Quarantine:
             self._block(block, "block")
         self._block(answer, "value" if filing.own and filing.key is not None else "block")
         self._add("receipt", sql.receipt_row(found))
-        if filing.key is not None and filing.admitted:
+        if filing.key is not None and filing.outcome:
             self._add("outcome", (filing.key, found.instruction.bytes, found.cid.bytes))
         self._add("entry", sql.entry_row(entry))
         self._add("edge", *sql.edge_rows(filing.edges()))

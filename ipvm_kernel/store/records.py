@@ -35,7 +35,8 @@ class OnFile(msgspec.Struct, frozen=True):
         cid: The CID of the receipt.
         ran: The invocation that it answers, or None if that is not known.
         own: True if it was made here.
-        admitted: True if it may be replayed (RULES 11).
+        admitted: True if it may be replayed (RULES 11). One that is our own and not admitted was made here from what
+            others answered: it may be replayed as long as they are believed.
         filed: When, in seconds since 1970.
         seconds: How long the task ran, which is what a replay saves; 0 if unknown.
         kept: The receipt, or how to read it where it is large, or None if it was dropped to make room.
@@ -73,7 +74,8 @@ class Filing(msgspec.Struct):
         key: The resolved key of the task (RULES 3), under which equal tasks share the outcome; None where there is none.
         entry: Its line in the journal.
         own: False for what was loaded from elsewhere.
-        admitted: False for what may be shown but never used.
+        admitted: False for what may be shown but never used; and for what was made here from answers of others (see
+            `OnFile`), which is still the outcome of its resolved key.
     """
 
     task: Task
@@ -87,6 +89,11 @@ class Filing(msgspec.Struct):
     def blocks(self) -> tuple[Block, ...]:
         """Return the blocks that explain it: its instruction, its invocation (which holds the task), and itself."""
         return (self.task.run.block, self.task.invocation.block, self.receipt.block)
+
+    @property
+    def outcome(self) -> bool:
+        """True if it is the outcome of its resolved key: the same work on the same values gives the same."""
+        return self.key is not None and (self.own or self.admitted)
 
     def edges(self) -> list[Edge]:
         """Return what went into the task, and that the links in the receipt came of it."""
@@ -111,6 +118,7 @@ class Received(msgspec.Struct):
     key: ClassVar[None] = None
     own: ClassVar[bool] = False
     admitted: ClassVar[bool] = False
+    outcome: ClassVar[bool] = False
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the one block that there is."""

@@ -233,7 +233,7 @@ class SqliteStore(Statements):
             size += batch.add_block(answer, "value" if recomputable else "block")
             batch.receipts.append(found)
             batch.by_instruction.setdefault(entry.instruction, []).append(found)
-            if filing.key is not None and filing.admitted:
+            if filing.key is not None and filing.outcome:
                 batch.outcomes.setdefault(filing.key, found)
             batch.entries.append(entry)
             batch.edges += edges

@@ -165,7 +165,7 @@ def _state(found: OnFile | None, judged: Judged | None = None) -> tuple[str, str
     if found is None:
         return "pending", "no receipt is on file"
     if judged is not None and judged.kind == "admitted":
-        return "replayed", f"made elsewhere, and used: {judged.reason}"
+        return "replayed", judged.reason if judged.here else f"made elsewhere, and used: {judged.reason}"
     if judged is not None and not found.trusted:
         return "unverified", f"made elsewhere, unverified: it is never used ({judged.reason})"
     if not found.admitted and found.trusted:

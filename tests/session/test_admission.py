@@ -431,7 +431,6 @@ def test_a_divergence_is_in_the_journal(bob: Person, tmp_path: Path) -> None:
 # --- What came of a lie ---
 
 
-@pytest.mark.xfail(strict=True, reason="a receipt made here from somebody's answer outlives the trust in that answer")
 @pytest.mark.parametrize("end", ["distrust", "revoke", "quarantine"])
 def test_what_was_made_of_a_lie_ends_with_it(bob: Person, tmp_path: Path, end: str) -> None:
     """
@@ -453,7 +452,6 @@ def test_what_was_made_of_a_lie_ends_with_it(bob: Person, tmp_path: Path, end: s
     assert bob.numbers().add(bob.numbers().add(1, 2), 10).result() == 13
 
 
-@pytest.mark.xfail(strict=True, reason="what is compared may itself have come of a lie")
 def test_a_lie_does_not_frame_the_honest(alice: Person, bob: Person, tmp_path: Path) -> None:
     """
     Who says what is true is not put aside because somebody else's lie led to another value here.

@@ -271,21 +271,31 @@ def test_what_is_no_such_thing_is_refused(alice: Person) -> None:
 
 def test_only_what_was_made_here_is_signed(alice: Person, bob: Person, tmp_path: Path) -> None:
     """
-    A user's key vouches for their own receipts; of others it passes on what those signed.
+    A user's key vouches for what was worked out here from the beginning; of others it passes on what those signed. What was
+    worked out from their answers goes unsigned, until those were worked out here too.
     """
     bob.load(alice.share(alice.notebook(study(alice.numbers()))))
     bob.policy.trust_key(alice.key.did)
     numbers = bob.numbers()
     mine = numbers.add(study(numbers)[1], 100)
-    archive = bob.share(bob.notebook([mine]))
-    with people(tmp_path, "carol") as (carol,):
-        arrival = carol.load(archive)
-        signed = {
-            one.instruction: [said.made.issuer for said in arrival.signed[one.receipt]] for one in arrival.receipts
-        }
+    before = signers(bob.share(bob.notebook([mine])), tmp_path / "before")
+    assert bob.session.run([mine], rerun=True).wait().progress.ended == 3
+    after = signers(bob.share(bob.notebook([mine])), tmp_path / "after")
 
-    assert signed[mine.cid] == [bob.key.did]
-    assert [dids for cid, dids in signed.items() if cid != mine.cid] == [[alice.key.did]] * 2
+    assert before[mine.cid] == []
+    assert [dids for cid, dids in before.items() if cid != mine.cid] == [[alice.key.did]] * 2
+    assert after[mine.cid] == [bob.key.did]
+    assert [set(dids) for cid, dids in after.items() if cid != mine.cid] == [{alice.key.did, bob.key.did}] * 2
+
+
+def signers(archive: Path, home: Path) -> dict[CID, list[str]]:
+    """Return who signed each receipt of an archive."""
+    with people(home, "carol") as (carol,):
+        arrival = carol.load(archive)
+        return {
+            one.instruction: [said.made.issuer for said in arrival.signed.get(one.receipt, ())]
+            for one in arrival.receipts
+        }
 
 
 def test_a_share_may_go_unsigned(alice: Person, bob: Person) -> None:
