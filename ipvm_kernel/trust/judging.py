@@ -54,14 +54,7 @@ def judged(
     others: dict[str, None] = {}
     for said in statements:
         issuer = said.issuer
-        if (
-            said.receipt != receipt
-            or (instruction is not None and said.instruction != instruction)
-            or (said.begins is not None and now < said.begins - LEEWAY)
-            or (said.ends is not None and now > said.ends + LEEWAY)
-            or said.cid in known.revoked
-            or issuer in rules.quarantine
-        ):
+        if failing(known, said, receipt=receipt, instruction=instruction, now=now):
             continue
         if issuer in known.modules and ((only := known.modules[issuer]) is None or module in only):
             listed[issuer] = None
@@ -71,15 +64,39 @@ def judged(
         return Verdict("admitted", f"signed by {_named(known, listed)}, as your policy asks", tuple(listed))
     spoke = (*listed, *others)
     if spoke and pure and rules.optimistic:
-        if _drawn(receipt, secret, rules.sample):
+        if _drawn(instruction or receipt, secret, rules.sample):
             return Verdict("sample", f"signed by {_named(known, spoke)}; one of those that are run again", spoke)
         return Verdict("admitted", f"signed by {_named(known, spoke)}, and not one of those that are run again", spoke)
     return Verdict("unverified", _lacking(known, receipt, statements, listed, others, pure=pure, now=now), spoke)
 
 
-def _drawn(receipt: CID, secret: bytes, share: float) -> bool:
-    """Return whether a receipt is among those that are run again: the same answer whenever it is asked."""
-    digest = hashlib.blake2b(receipt.bytes, key=secret[:64], digest_size=8, person=b"ipvm sample").digest()
+def failing(known: Known, said: Attestation, *, receipt: CID, instruction: CID | None, now: float) -> str:
+    """Return why a statement does not hold at this moment, in a word or two, or "" if it does; whoever made it.
+
+    Args:
+        known: The rules.
+        said: The statement, whose signature holds.
+        receipt: The receipt that it should be about.
+        instruction: The instruction that it should be about, if that is known.
+        now: The time, in seconds since 1970.
+    """
+    if said.receipt != receipt or (instruction is not None and said.instruction != instruction):
+        return "about another task"
+    if said.begins is not None and now < said.begins - LEEWAY:
+        return "not valid yet"
+    if said.ends is not None and now > said.ends + LEEWAY:
+        return "expired"
+    if said.cid in known.revoked:
+        return "revoked"
+    return "in quarantine" if said.issuer in known.rules.quarantine else ""
+
+
+def _drawn(task: CID, secret: bytes, share: float) -> bool:
+    """Return whether a task is among those that are run again: the same answer whenever it is asked.
+
+    It is drawn by what it is and not by its receipt: of that a liar could send as many as it takes until one is not drawn.
+    """
+    digest = hashlib.blake2b(task.bytes, key=secret[:64], digest_size=8, person=b"ipvm sample").digest()
     return int.from_bytes(digest, "big") < share * 2.0**64
 
 

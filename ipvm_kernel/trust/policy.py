@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from ipvm_kernel.errors import BadInput, Malformed
 from ipvm_kernel.printable import printable
-from ipvm_kernel.trust.judging import Verdict, judged
+from ipvm_kernel.trust.judging import Verdict, failing, judged
 from ipvm_kernel.trust.keys import public_key
 from ipvm_kernel.trust.rules import Listed, Quarantined, RulesFile, Stamp, Trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ipvm_kernel.ipld import CID
@@ -199,13 +199,23 @@ class Policy:
         Raises:
             BadInput: This is no key's DID, or there are too many.
         """
-        public_key(did)
+        return bool(self.quarantine_all([did], why))
+
+    def quarantine_all(self, dids: Iterable[str], why: str) -> list[str]:
+        """Take no word of some keys, as `quarantine` does, and return those whose word was taken until now.
+
+        Raises:
+            As `quarantine` does.
+        """
+        wanted = list(dict.fromkeys(dids))
+        for did in wanted:
+            public_key(did)
+        entry = Quarantined(time.time(), printable(why, limit=_WHY_CHARS))
         with self._file.changing() as change:
-            if did in change.rules.quarantine:
-                return False
-            entry = Quarantined(time.time(), printable(why, limit=_WHY_CHARS))
-            change.put(quarantine={**change.rules.quarantine, did: entry})
-        return True
+            new = [did for did in wanted if did not in change.rules.quarantine]
+            if new:
+                change.put(quarantine={**change.rules.quarantine, **dict.fromkeys(new, entry)})
+        return new
 
     def release(self, did: str) -> bool:
         """Let a key out of quarantine, and return True if it was in it."""
@@ -230,6 +240,14 @@ class Policy:
         return True
 
     # --- Judging ---
+
+    def failing(self, said: Attestation, *, receipt: CID, instruction: CID | None, now: float) -> str:
+        """Return why a statement does not hold now: "expired", "revoked", "in quarantine" and the like; or "" if it does.
+
+        Raises:
+            Malformed: The policy cannot be read.
+        """
+        return failing(self._file.known(), said, receipt=receipt, instruction=instruction, now=now)
 
     def judge(
         self,
