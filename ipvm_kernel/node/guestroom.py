@@ -15,7 +15,7 @@ from ipvm_kernel.exchange.resources import Resources
 from ipvm_kernel.model import WASM_RUN
 from ipvm_kernel.runs import Run
 from ipvm_kernel.session.admission import Admission
-from ipvm_kernel.session.admitting import doubts, planned
+from ipvm_kernel.session.admitting import Examiner, planned
 from ipvm_kernel.session.runner import Runner
 from ipvm_kernel.session.serving import Veiled
 
@@ -63,9 +63,8 @@ class GuestRoom:
         resources = Resources(store, session.resources.settings)
         self._store = store
         self._ops: dict[str, Op] = {WASM_RUN: WasmRun(Means(store, session.library, None, resources))}
-        self._admission = Admission(
-            store, session.policy, lambda run, receipt: doubts(run, receipt, self._store, self._ops)
-        )
+        examiner = Examiner(store, self._ops, resources.open)
+        self._admission = Admission(store, session.policy, examiner, session.notices.append)
         self._executor = ThreadExecutor()
         self._runner = Runner(store, self._ops, session.limits, self._executor, admission=self._admission)
 

@@ -8,15 +8,15 @@ Receipts of one's own never come here, so replaying them costs nothing more.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from ipvm_kernel.errors import IpvmError
-from ipvm_kernel.ipld import CID, encode
+from ipvm_kernel.ipld import CID
 from ipvm_kernel.model import WASM_RUN, Instruction
-from ipvm_kernel.printable import plural, printable
+from ipvm_kernel.session.diverging import Divergences, agree
+from ipvm_kernel.session.statements import Statements
 from ipvm_kernel.store.lineage import edges_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,17 @@ if TYPE_CHECKING:
     from ipvm_kernel.trust import Policy
     from ipvm_kernel.trust.attestation import Attestation
 
-_REMEMBERED: Final = 100_000  # statements whose signatures were checked in this session
 _OURS: Final = "ipvm"  # how the engines are called whose receipts mean here what they meant there
+
+
+class Examiner(Protocol):
+    """Says what a receipt means here."""
+
+    def doubts(self, run: Instruction, receipt: Receipt) -> str:
+        """Return why a receipt of another engine may not mean here what it meant there, or ""."""
+
+    def misfit(self, run: Instruction, receipt: Receipt) -> str:
+        """Return why a value cannot be what the function gives, or ""."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -51,39 +60,31 @@ class Judged(msgspec.Struct, frozen=True):
     here: bool = False
 
 
-class Compared(msgspec.Struct, frozen=True):
-    """What came of working out again what somebody else had worked out.
-
-    Attributes:
-        receipt: The other receipt.
-        equal: True if the outcomes are equal.
-        told: If they are not: one line that names engines and issuers.
-    """
-
-    receipt: CID
-    equal: bool
-    told: str = ""
-
-
 class Admission:
     """The way from a store's receipts to those that may be used.
 
     Args:
         store: The store.
         policy: What the user decided.
-        doubts: Says why a receipt of another engine may not mean here what it meant there, or "".
+        examiner: Says what a receipt means here.
+        tell: Called with a line where the policy cannot be read: nothing of others is used then.
 
     Attributes:
+        statements: Who signed for what.
+        divergences: Compares what was worked out here with what others said.
         believing: Take every receipt of a task for what it says, whoever signed: for a store where each is worked out again.
     """
 
     believing = False
 
-    def __init__(self, store: Store, policy: Policy, doubts: Callable[[Instruction, Receipt], str]) -> None:
+    def __init__(self, store: Store, policy: Policy, examiner: Examiner, tell: Callable[[str], object]) -> None:
         self._store = store
         self._policy = policy
-        self._doubts = doubts
-        self._read: dict[CID, Attestation | None] = {}
+        self._examiner = examiner
+        self._tell = tell
+        self._troubled = ""
+        self.statements = Statements(store)
+        self.divergences = Divergences(store, policy, self.statements)
 
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
         """Return what the store has on file for each instruction, as `Store.on_file` does, and admitted what may be used."""
@@ -107,7 +108,7 @@ class Admission:
         candidates = {cid: self._store.receipts_of(cid) for cid in instructions}
         leaning = {cid: one for cid, found in candidates.items() for one in found if one.own and not one.admitted}
         holding = self._holding(leaning) if leaning else set()
-        statements = self._statements([one.cid for found in candidates.values() for one in found])
+        statements = self.statements.about([one.cid for found in candidates.values() for one in found])
         now = time.time()
         judged = []
         for cid, found in candidates.items():
@@ -132,6 +133,12 @@ class Admission:
             if best is not None:
                 judged.append((cid, *best))
         return judged
+
+    def _trouble(self, line: str) -> None:
+        """Say once what is wrong with the policy."""
+        if line != self._troubled:
+            self._troubled = line
+            self._tell(line)
 
     def _holding(self, leaning: Mapping[CID, OnFile]) -> set[CID]:
         """Return those of some receipts that were made here from answers of others and still hold.
@@ -164,7 +171,7 @@ class Admission:
             return False
         if any(one.admitted for one in found) or holds.get(other, False):
             return True
-        statements = self._statements([one.cid for one in found])
+        statements = self.statements.about([one.cid for one in found])
         return any(
             self._judge(other, one, statements.get(one.cid, []), time.time()).kind == "admitted" for one in found
         )
@@ -195,20 +202,26 @@ class Admission:
             run = Instruction.from_block(self._store.get(instruction), trusted=True)
         except IpvmError:
             return no("its task is not here")
-        verdict = self._policy.judge(
-            one.cid,
-            statements,
-            module=run.module,
-            pure=run.op == WASM_RUN,
-            now=now,
-            instruction=instruction,
-        )
+        try:
+            verdict = self._policy.judge(
+                one.cid, statements, module=run.module, pure=run.op == WASM_RUN, now=now, instruction=instruction
+            )
+            counting = [
+                made
+                for made in statements
+                if made.issuer in verdict.issuers
+                and not self._policy.failing(made, receipt=one.cid, instruction=instruction, now=now)
+            ]
+        except IpvmError as error:
+            self._trouble(error.message)
+            return no("your policy cannot be read, so nothing of others is used")
         if verdict.kind != "admitted":
             return Judged(one.cid, verdict.kind, verdict.reason, issuers)
-        if not any(made.engine.startswith(_OURS) for made in statements):
-            why = self._doubts(run, receipt)
-            if why:
-                return no(why)
+        why = self._examiner.misfit(run, receipt)
+        if not why and not any(made.engine.startswith(_OURS) for made in counting):
+            why = self._examiner.doubts(run, receipt)
+        if why:
+            return no(why)
         absent = [
             edge.target
             for edge in edges_of(run, receipt)
@@ -219,91 +232,7 @@ class Admission:
             return Judged(one.cid, "unverified", why, issuers, tuple(absent))
         return Judged(one.cid, "admitted", verdict.reason, tuple(verdict.issuers))
 
-    def _statements(self, receipts: Sequence[CID]) -> dict[CID, list[Attestation]]:
-        """Return the statements about some receipts whose signatures hold; each is checked once a session."""
-        found: dict[CID, list[Attestation]] = {}
-        for receipt, blocks in self._store.attestations(receipts).items():
-            for block in blocks:
-                if block.cid not in self._read:
-                    from ipvm_kernel.trust import attestation
-
-                    if len(self._read) >= _REMEMBERED:
-                        self._read.clear()
-                    try:
-                        self._read[block.cid] = attestation.read(block)
-                    except IpvmError:
-                        self._read[block.cid] = None
-                made = self._read[block.cid]
-                if made is not None and made.receipt == receipt:
-                    found.setdefault(receipt, []).append(made)
-        return found
-
-    def told(self, compared: Mapping[CID, bool]) -> str:
-        """Return one line on receipts from elsewhere that were not used, or "".
-
-        It says whether working them out again gave the same, and what admits them.
-
-        Args:
-            compared: The receipts, and whether the outcomes were equal.
-        """
-        if not compared:
-            return ""
-        equal = sum(compared.values())
-        one = "equal" if len(compared) == 1 else "all equal"
-        outcome = one if equal == len(compared) else f"{equal:,} equal, {len(compared) - equal:,} DIFFERENT"
-        unknown = Counter(
-            made.issuer
-            for signed in self._statements(list(compared)).values()
-            for made in signed
-            if made.issuer not in self._policy.keys and made.issuer not in self._policy.quarantined
-        )
-        if unknown:
-            did, _ = unknown.most_common(1)[0]
-            admits = f". To use what its signer says: %ipvm trust add {did}"
-        else:
-            admits = (
-                "" if self._policy.keys else ". Nobody signed them; %ipvm load FILE --trust uses an archive as it is"
-            )
-        return f"{plural(len(compared), 'receipt')} that came along not used, but worked out again: {outcome}{admits}"
-
-    def signers(self, receipts: Sequence[CID]) -> dict[CID, list[Attestation]]:
-        """Return who signed for some receipts, whether they count or not."""
-        return self._statements(receipts)
-
-    def compare(self, instruction: CID, receipt: Receipt) -> list[Compared]:
-        """Compare what was just worked out here with what others say, and put those aside who say something else.
-
-        Whoever signed for another outcome of a pure task is not believed any more, in anything, until the user says so.
-        """
-        others = [one for one in self._store.receipts_of(instruction) if not one.own and one.cid != receipt.cid]
-        same = [one for one in self._store.receipts_of(instruction) if one.cid == receipt.cid]
-        compared = [Compared(one.cid, equal=True) for one in same[:1]]
-        statements = self._statements([one.cid for one in [*others, *same]])
-        ours = encode(receipt.out.to_ipld())
-        for one in others:
-            theirs = one.receipt
-            if theirs is None:
-                continue
-            if encode(theirs.out.to_ipld()) == ours:
-                compared.append(Compared(one.cid, equal=True))
-                continue
-            signed = statements.get(one.cid, [])
-            compared.append(Compared(one.cid, equal=False, told=self._diverged(instruction, receipt, one.cid, signed)))
-        return compared
-
-    def _diverged(self, instruction: CID, ours: Receipt, theirs: CID, signed: list[Attestation]) -> str:
-        name = printable(ours.func, limit=60)
-        makers = ", ".join(f"{printable(made.engine, limit=60)} of {made.issuer}" for made in signed)
-        line = (
-            f"divergence: {name} ({instruction.short}) gave {ours.cid} here and {theirs} "
-            f"{'by ' + makers if makers else 'where it came from, which nobody signed'}"
-        )
-        put_aside = [made.issuer for made in signed if self._policy.quarantine(made.issuer, line)]
-        if put_aside:
-            line += f". Nothing of {', '.join(put_aside)} is used any more; `ipvm trust add DID` takes that back"
-        return line
-
 
 def _differ(a: OnFile, b: OnFile) -> bool:
     one, other = a.receipt, b.receipt
-    return one is not None and other is not None and encode(one.out.to_ipld()) != encode(other.out.to_ipld())
+    return one is not None and other is not None and not agree(one, other)

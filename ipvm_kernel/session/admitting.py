@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from ipvm_kernel.engine.ops import WasmRun
 from ipvm_kernel.engine.planner import Plan, plan
-from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.errors import IpvmError, NotFound
 from ipvm_kernel.homestar import meaning
 from ipvm_kernel.model import Instruction, Task
 from ipvm_kernel.printable import printable
 from ipvm_kernel.store import Entry, Filing
+from ipvm_kernel.wasm.lowering import lower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.model import Receipt
     from ipvm_kernel.session.admission import Admission
     from ipvm_kernel.store import OnFile, Store
+    from ipvm_kernel.wasm.wire import Load
 
 
 def planned(
@@ -110,6 +112,44 @@ def doubts(
         except IpvmError:
             signature = None
     return meaning.doubt(instruction, receipt, signature)
+
+
+class Examiner:
+    """Says what receipts mean here, by what the operations of a session know.
+
+    Args:
+        store: Where instructions are that others await.
+        ops: The operations, which know what functions give.
+        load: Gives the content of a link.
+    """
+
+    def __init__(self, store: Store, ops: Mapping[str, Op], load: Load) -> None:
+        self._store = store
+        self._ops = ops
+        self._load = load
+
+    def doubts(self, run: Instruction, receipt: Receipt) -> str:
+        """Return why a receipt of Homestar's may not answer an instruction here, or "" if it may."""
+        return doubts(run, receipt, self._store, self._ops)
+
+    def misfit(self, run: Instruction, receipt: Receipt) -> str:
+        """Return why a value cannot be what the function gives, or "": by its type, where its module is here to tell."""
+        op = self._ops.get(run.op)
+        if not isinstance(op, WasmRun):
+            return ""
+        try:
+            kind = op.signature(run).result
+        except IpvmError:
+            return ""
+        if kind is None:
+            return "" if receipt.value is None else "its function gives nothing, and it says that it gave something"
+        try:
+            lower(kind, receipt.value, self._load, awaited=True)
+        except NotFound:
+            return ""  # whoever asks is told what did not come along
+        except IpvmError as error:
+            return f"its value is not what its function gives: {error.message}"
+        return ""
 
 
 def task_of(store: Store, instruction: CID) -> Task | None:

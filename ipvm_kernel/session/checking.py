@@ -254,7 +254,9 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
     cells = _cells(offer.notebook)
     checked = Checked(name=printable(path.name, limit=200), cells=cells)
     wanted = {instruction: receipt for cell in cells for instruction, receipt in cell.receipts.items()}
-    signers = session.admission.signers([*wanted.values(), *(one.receipt for one in offer.bundle.receipts.values())])
+    signers = session.admission.statements.about(
+        [*wanted.values(), *(one.receipt for one in offer.bundle.receipts.values())]
+    )
     filings = []
     for instruction, receipt in wanted.items():
         one = Answered(instruction, receipt, 0)

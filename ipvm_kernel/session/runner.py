@@ -178,7 +178,7 @@ class Runner:
 
     def _compare(self, cid: CID, receipt: Receipt) -> None:
         """Say whether what was worked out here is what others had worked out."""
-        for compared in self._admission.compare(cid, receipt):
+        for compared in self._admission.divergences.compare(cid, receipt):
             self.tally.compared[compared.receipt] = compared.equal
             if compared.told:
                 self.notices.append(compared.told)

@@ -102,7 +102,7 @@ class Shelved:
         key = identity(self._session, create=True) if own else None
         if key is None:
             return []
-        known = self._session.admission.signers([one.cid for one in own])
+        known = self._session.admission.statements.about([one.cid for one in own])
         entries = self._session.store.made([one.instruction for one in own])
         made: list[Block] = []
         for one in own:

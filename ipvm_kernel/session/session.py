@@ -74,9 +74,8 @@ class Session:
         self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
         self.named = Named()
         self.policy = policy or opening.policy_beside(self.store)
-        self.admission = Admission(
-            self.store, self.policy, lambda run, receipt: admitting.doubts(run, receipt, self.store, self.ops)
-        )
+        examiner = admitting.Examiner(self.store, self.ops, self.load)
+        self.admission = Admission(self.store, self.policy, examiner, self.notices.append)
         self.lending = Lending(self.store, self.admission, self.resources, self.notices.append)
         self.resources.more = self.lending.sources
         self._runner = Runner(

@@ -47,7 +47,7 @@ def sign(session: Session, receipts: Iterable[Gathered], *, own: bool = True) ->
     """
     gathered = list(receipts)
     key = identity(session, create=True) if own and any(one.own for one in gathered) else None
-    known = session.admission.signers([one.receipt for one in gathered])
+    known = session.admission.statements.about([one.receipt for one in gathered])
     statements: list[CID] = []
     for one in gathered:
         signed = known.get(one.receipt, [])

@@ -84,7 +84,7 @@ class Footer:
         lines = [*session.take_notices(), *_logs(session, tally), *news]
         if tally.counts and not tally.told:
             lines.append(tally.summary())
-        unused = session.admission.told(tally.compared) if tally.compared else ""
+        unused = session.admission.divergences.told(tally.compared) if tally.compared else ""
         if unused:
             lines.append(unused)
         if not lines:

@@ -131,7 +131,7 @@ def _facts(session: Session, cid: CID, node: Any, root: Branch, data: dict[str, 
     root.state, state = _state(
         one, judged if judged is not None and one is not None and one.cid == judged.receipt else None
     )
-    signed = session.admission.signers([one.cid]).get(one.cid, []) if one is not None else []
+    signed = session.admission.statements.about([one.cid]).get(one.cid, []) if one is not None else []
     makers = [f"{made.issuer} ({printable(made.engine, limit=80)})" for made in signed]
     root.facts += [("state", state), ("attested by", ", ".join(makers) or "nobody yet")]
     data |= {"instruction": instruction, "state": state, "attested": [made.issuer for made in signed]}

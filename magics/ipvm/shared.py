@@ -244,7 +244,7 @@ def opened(session: Session, root: CID, arrival: Arrival | None, written: Writte
     where = written.notebook
     files = f" and {plural(len(written.files), 'file')} beside it" if written.files else ""
     lines = [f"wrote {where}{files}; every block was checked, nothing was run, nothing is trusted"]
-    signed = session.admission.signers([one.receipt for one in made.receipts])
+    signed = session.admission.statements.about([one.receipt for one in made.receipts])
     counts = Counter(did for statements in signed.values() for did in {one.issuer for one in statements})
     lines += signers(session, dict(counts), len(made.receipts))
     notebook = shares.notebook_of(session, root)

@@ -76,7 +76,7 @@ def test_a_cache_is_not_believed_by_itself(lab: Session, tmp_path: Path) -> None
     with serving(lab) as url, reading(tmp_path / "reader", url) as reader:
         function = reader.module(NUMBERS).add_one
         counts = reader.run([function(1)]).wait().progress.counts
-        told = reader.admission.told(reader.tally.compared)
+        told = reader.admission.divergences.told(reader.tally.compared)
 
     assert counts == {"computed": 1}
     assert "worked out again: equal" in told
