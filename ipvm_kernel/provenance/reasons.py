@@ -73,8 +73,8 @@ def why(store: Store, task: Task, names: Names = nameless, around: Mapping[CID, 
     if found is not None:
         told.receipt = found.cid
         _on_file(asked, told, found, entries)
-    elif entries:
-        last = entries[0]
+    elif any(entry.how != "loaded" for entry in entries):
+        last = next(entry for entry in entries if entry.how != "loaded")
         told.verdict = "uncacheable"
         told.reasons.append(
             f"it was run {when(last.at)}{where(store, last)} and failed: {printable(last.error, limit=300)}"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ipvm_kernel.session.admission import Admission
     from ipvm_kernel.store import Store
 
+_DIVERGENCES: Final = 5  # that are told one by one under a cell
 _REMEMBERED: Final = 4096  # receipts kept in memory, so that asking again costs a microsecond
 
 
@@ -181,7 +182,11 @@ class Runner:
         for compared in self._admission.divergences.compare(cid, receipt):
             self.tally.compared[compared.receipt] = compared.equal
             if compared.told:
-                self.notices.append(compared.told)
+                self.tally.diverged += 1
+                if self.tally.diverged <= _DIVERGENCES:
+                    self.notices.append(compared.told)
+                elif self.tally.diverged == _DIVERGENCES + 1:
+                    self.notices.append("more divergences are in the journal: `ipvm why` tells of each task")
                 entry = Entry(instruction=cid, func=receipt.func, rsc="", how="failed", error=compared.told)
                 self._store.note(entry)
 

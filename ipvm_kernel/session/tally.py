@@ -29,6 +29,7 @@ class Tally(msgspec.Struct):
         logs: What guests said just now: of each instruction, the function and its log.
         elapsed: Seconds spent in runs, waiting included.
         compared: Receipts from elsewhere that were not used and worked out again here, and whether the outcomes are equal.
+        diverged: How many of them gave another outcome here.
         told: True if the summary is on the screen already.
     """
 
@@ -40,6 +41,7 @@ class Tally(msgspec.Struct):
     logs: dict[CID, tuple[str, str]] = msgspec.field(default_factory=dict)
     elapsed: float = 0.0
     compared: dict[CID, bool] = msgspec.field(default_factory=dict)
+    diverged: int = 0
     told: bool = False
 
     @property

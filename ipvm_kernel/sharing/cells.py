@@ -218,12 +218,15 @@ def _shared(index: int, cell: dict[str, Any]) -> SharedCell:
 
 
 def _heading(source: str, kind: str) -> str:
-    """Return the first line that says something."""
+    """Return the first line that says something; the one that makes a workflow of a cell says little."""
+    magic = ""
     for line in source[:4_000].splitlines():
         said = line.strip().lstrip("#").strip() if kind == "markdown" else line.strip()
-        if said:
+        if said.startswith("%%ipvm"):
+            magic = magic or said
+        elif said:
             return printable(said, limit=80)
-    return ""
+    return printable(magic, limit=80)
 
 
 def _said(metadata: dict[str, Any], *path: str) -> str:

@@ -148,7 +148,7 @@ def test_a_quorum(home: Path) -> None:
     """
     How many keys must say the same is set, and listed when it is more than one.
     """
-    assert told("quorum", "2") == "2 keys that you trust must say the same\n"
+    assert told("quorum", "2") == "a receipt of others is used if 2 keys that you trust signed it\n"
     assert "2 keys must say the same" in told()
     assert data("quorum", "1") == [{"quorum": 1}]
     assert "must say the same" not in told()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from ipvm_kernel.homestar import capsules
-from ipvm_kernel.model import Receipt
+from ipvm_kernel.model import Instruction, Receipt
 from ipvm_kernel.model.receipt import Outcome, failure
 from ipvm_kernel.session import bringing
 from ipvm_kernel.trust import Key
@@ -145,7 +145,12 @@ def test_a_stranger_cannot_say_for_another_engine_that_it_is_ours(alice: Person,
     asked: list[str] = []
     examiner = bob.session.admission._examiner
     doubts = examiner.doubts
-    examiner.doubts = lambda run, made: (asked.append(run.func), doubts(run, made))[1]  # type: ignore[method-assign]
+
+    def asking(run: Instruction, made: Receipt) -> str:
+        asked.append(run.func)
+        return doubts(run, made)
+
+    examiner.doubts = asking  # type: ignore[method-assign, assignment]
 
     assert nonce.result() == 3
     assert asked

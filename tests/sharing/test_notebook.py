@@ -64,7 +64,7 @@ def test_a_notebook_says_what_is_backed_by_receipts(tmp_path: Path) -> None:
     assert (found.outputs, found.backed, found.ordinary) == (5, 1, 4)
     assert found.receipts == {INSTRUCTION: RECEIPT} == cell.receipts
     assert found.workflows == [WORKFLOW]
-    assert (cell.index, cell.ident, cell.kind, cell.heading) == (2, "run", "code", "%%ipvm")
+    assert (cell.index, cell.ident, cell.kind, cell.heading) == (2, "run", "code", "f(1)")
     assert found.cells[0].heading == "A study"
     assert (found.kernel, found.language, found.attachments) == ("ipvm", "python", ["f.png"])
     assert found.output_bytes > 10_000
