@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from ipvm import views
 from ipvm_kernel.errors import LimitExceeded, Malformed, NotFound
 from ipvm_kernel.ipld import CID
-from ipvm_kernel.sharing import jsontext, static
-from ipvm_kernel.sharing.notebook import cleaned, leaks, opened, read
+from ipvm_kernel.sharing.notebook import cleaned, jsontext, leaks, opened, read, static
 from tests.sharing.samples import (
     INSTRUCTION,
     OTHER,

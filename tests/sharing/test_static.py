@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from ipvm_kernel.sharing import prose, static
+from ipvm_kernel.sharing.notebook import prose, static
 from tests.sharing.samples import as_image, png, svg
 
 HTML_REFUSED: Final = [

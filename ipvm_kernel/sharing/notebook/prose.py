@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from ipvm_kernel.printable import printable
-from ipvm_kernel.sharing import static
+from ipvm_kernel.sharing.notebook import static
 
 _PICTURE: Final = re.compile(r"!(?=\[)")
 _HERE: Final = re.compile(

@@ -13,10 +13,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.printable import printable
-from ipvm_kernel.sharing import jsontext, outputs, prose
-from ipvm_kernel.sharing.cells import MOST_BYTES, Notebook, read
-from ipvm_kernel.sharing.forms import joined
-from ipvm_kernel.sharing.outputs import Told, lines
+from ipvm_kernel.sharing.notebook import jsontext, outputs, prose
+from ipvm_kernel.sharing.notebook.cells import MOST_BYTES, Notebook, read
+from ipvm_kernel.sharing.notebook.forms import joined
+from ipvm_kernel.sharing.notebook.outputs import Told, lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

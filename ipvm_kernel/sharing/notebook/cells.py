@@ -14,8 +14,8 @@ import msgspec
 
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.printable import printable
-from ipvm_kernel.sharing import forms
-from ipvm_kernel.sharing.forms import joined
+from ipvm_kernel.sharing.notebook import forms
+from ipvm_kernel.sharing.notebook.forms import joined
 
 if TYPE_CHECKING:
     from pathlib import Path

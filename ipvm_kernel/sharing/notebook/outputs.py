@@ -12,9 +12,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.printable import plural, printable, size
-from ipvm_kernel.sharing import prose, static
-from ipvm_kernel.sharing.cells import about_of
-from ipvm_kernel.sharing.forms import joined
+from ipvm_kernel.sharing.notebook import prose, static
+from ipvm_kernel.sharing.notebook.cells import about_of
+from ipvm_kernel.sharing.notebook.forms import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

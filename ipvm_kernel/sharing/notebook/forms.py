@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.errors import LimitExceeded, Malformed, NotFound
 from ipvm_kernel.printable import printable, size
-from ipvm_kernel.sharing import jsontext
+from ipvm_kernel.sharing.notebook import jsontext
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,16 +8,16 @@ True
 
 from __future__ import annotations
 
-from ipvm_kernel.sharing.cells import (
+from ipvm_kernel.sharing.notebook.cells import (
     MOST_BYTES,
     Notebook,
     SharedCell,
     read,
 )
-from ipvm_kernel.sharing.changes import CellChange, compared
-from ipvm_kernel.sharing.cleaning import cleaned, opened
-from ipvm_kernel.sharing.forms import MOST_CELLS, MOST_OUTPUTS
-from ipvm_kernel.sharing.leaking import leaks
+from ipvm_kernel.sharing.notebook.changes import CellChange, compared
+from ipvm_kernel.sharing.notebook.cleaning import cleaned, opened
+from ipvm_kernel.sharing.notebook.forms import MOST_CELLS, MOST_OUTPUTS
+from ipvm_kernel.sharing.notebook.leaking import leaks
 
 __all__ = [
     "MOST_BYTES",

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.printable import printable
-from ipvm_kernel.sharing import jsontext
+from ipvm_kernel.sharing.notebook import jsontext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipvm_kernel.sharing.cells import Notebook
+    from ipvm_kernel.sharing.notebook.cells import Notebook
 
 # What it is, words of which one has to be there (looked for first, since that is fast), and its form.
 _KEYS: Final = tuple(

@@ -13,7 +13,7 @@ from ipvm_kernel.printable import plural, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ipvm_kernel.sharing.cells import Notebook, SharedCell
+    from ipvm_kernel.sharing.notebook.cells import Notebook, SharedCell
 
 _QUADRATIC: Final = 100_000  # pairs of cells that difflib may look at: what it does can be cubic
 _SHOWN: Final = 8
