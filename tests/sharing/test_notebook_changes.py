@@ -18,7 +18,7 @@ def test_equal_notebooks_are_the_same_cell_by_cell() -> None:
     found = read(good())
 
     assert all(change.same for change in compared(found, found))
-    assert compared(found, found)[2].text == "cell 3, %%ipvm: same, 1 receipt"
+    assert compared(found, found)[2].text == "cell 3, f(1): same, 1 receipt"
 
 
 def test_receipts_that_changed_are_named() -> None:
