@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ipvm_kernel.handles import Handle
+
 MALLORY: Final = Key(b"\x66" * 32)
 
 
@@ -214,3 +216,57 @@ def test_a_thousand_keys_on_one_lie_cost_one_line(bob: Person, tmp_path: Path) -
     assert len(line) < 1200
     assert 1 <= len(bob.policy.quarantined) <= 16
     assert len(json.loads((bob.folder / "home" / "trust.json").read_bytes())["quarantine"]) <= 16
+
+
+# --- What was worked out from the answers of others ---
+
+
+def test_what_was_made_of_a_trusted_answer_is_there_in_the_next_session(
+    alice: Person, bob: Person, tmp_path: Path
+) -> None:
+    """
+    A task that was worked out from somebody's answer is replayed later, and shown without running, while that counts.
+    """
+    numbers = alice.numbers()
+    bob.load(alice.share(alice.notebook([numbers.add(1, 2)])))
+    bob.policy.trust_key(alice.key.did)
+
+    def chain(person: Person) -> list[Handle]:
+        made = [person.numbers().add(1, 2)]
+        for n in range(5):
+            made.append(person.numbers().add(made[-1], n))
+        return made
+
+    assert bob.run(*chain(bob)) == {"replayed": 1, "computed": 5}
+    bob.close()
+    again = Person(tmp_path / "bob", code=tmp_path / "code")
+    try:
+        tasks = chain(again)
+        assert tasks[-1].receipt is not None
+        assert again.session.why(tasks[-1]).verdict == "hit"
+        assert again.run(*tasks) == {"replayed": 6}
+        again.policy.distrust_key(alice.key.did)
+        assert chain(again)[-1].receipt is None
+        assert again.run(*chain(again)) == {"computed": 1, "replayed": 5}  # equal values, equal outcomes
+        assert again.run(*chain(again)) == {"replayed": 6}
+        assert tasks[-1].result() == 13
+    finally:
+        again.close()
+
+
+def test_a_wrong_answer_takes_all_that_came_of_it_along(bob: Person, tmp_path: Path) -> None:
+    """
+    A chain that was worked out from a lie is worked out again to its end when the lie counts no more.
+    """
+    first = bob.numbers().add(1, 2)
+    bob.load(lie(first, 666, MALLORY).archive(tmp_path / "x.car"))
+    bob.policy.trust_key(MALLORY.did)
+    chain = [first]
+    for n in range(5):
+        chain.append(bob.numbers().add(chain[-1], n))
+    assert chain[-1].result() == 676
+    bob.policy.distrust_key(MALLORY.did)
+
+    assert bob.run(*chain) == {"computed": 6}
+    assert [task.result() for task in chain] == [3, 3, 4, 6, 9, 13]
+    assert bob.run(*chain) == {"replayed": 6}
