@@ -36,7 +36,9 @@ class Screened(Veiled):
     def on_file(self, instructions: Iterable[CID]) -> dict[CID, OnFile]:
         """Return what is on file, as the store does."""
         self._until = 0.0  # a run begins here: what is secret by now counts
-        return {cid: one for cid, one in self._store.on_file(instructions).items() if not self.hides(cid)}
+        found = self._store.on_file(instructions)
+        hidden = self.hidden(found)
+        return {cid: one for cid, one in found.items() if cid not in hidden}
 
     def outcome(self, key: bytes) -> OnFile | None:
         """Return the receipt of a task with this resolved key, as the store does."""
@@ -47,7 +49,9 @@ class Screened(Veiled):
 
     def pins(self) -> dict[str, CID]:
         """Return the pins, as the store does."""
-        return {name: cid for name, cid in self._store.pins().items() if not self.hides(cid)}
+        found = self._store.pins()
+        hidden = self.hidden(found.values())
+        return {name: cid for name, cid in found.items() if cid not in hidden}
 
 
 class GuestRoom:

@@ -10,11 +10,11 @@ from ipvm_kernel.exchange.http import Deadline
 from ipvm_kernel.ipld import CID, Block, car
 from ipvm_kernel.printable import plural, printable
 from ipvm_kernel.session.signing import FEATURES, engine_of, identity, sign
-from ipvm_kernel.sharing import gathering, packing
+from ipvm_kernel.sharing import packing, secrecy
 from ipvm_kernel.trust.attestation import attest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ipvm_kernel.ipld import FileBytes
@@ -34,17 +34,28 @@ class Veiled:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._hidden: set[CID] = set()
+        self._known: dict[CID, bool] = {}
+        self._marked = False
         self._until = 0.0
 
     def hides(self, cid: CID) -> bool:
         """Return True if something must not leave."""
+        return bool(self.hidden([cid]))
+
+    def hidden(self, cids: Iterable[CID]) -> set[CID]:
+        """Return which of some things must not leave: many at once are asked for much faster than one after another."""
         if time.monotonic() > self._until:
-            marked = gathering.secrets(self._store)
-            came = self._store.users(marked, limit=1_000_000) if marked else []
-            self._hidden = marked | {edge.target for edge in came}
+            self._known = {}
+            self._marked = bool(secrecy.marks(self._store))
             self._until = time.monotonic() + _LOOKED
-        return cid in self._hidden
+        if not self._marked:
+            return set()
+        known, wanted = self._known, list(cids)  # other threads may begin anew meanwhile
+        fresh = [cid for cid in wanted if cid not in known]
+        if fresh:
+            found = secrecy.tainted(self._store, fresh)
+            known.update((cid, cid in found) for cid in fresh)
+        return {cid for cid in wanted if known[cid]}
 
     def get(self, cid: CID) -> Block:
         """Return a block, as the store does."""
@@ -91,6 +102,7 @@ class Shelved:
 
         Whether a signature counts is for each reader's own policy to say.
         """
+        self.store.hidden(instructions)
         for instruction in instructions:
             found = self.store.receipts_of(instruction)
             signed = self._session.store.attestations([one.cid for one in found if not one.admitted])

@@ -18,7 +18,7 @@ from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.model import Instruction, Invocation, Receipt, Task, Workflow
 from ipvm_kernel.printable import printable
 from ipvm_kernel.session.signing import sign
-from ipvm_kernel.sharing import beside, gathering, packing
+from ipvm_kernel.sharing import beside, gathering, packing, secrecy
 from ipvm_kernel.sharing.gathering import Bundle
 from ipvm_kernel.sharing.manifest import Part, Share
 from ipvm_kernel.sharing.notebook import Notebook
@@ -104,7 +104,11 @@ def prepare(
     session.store.sync()
     made = _notebook(session, what, parts, most) if isinstance(what, Path) else _thing(session, what, parts, most)
     if not secrets:
-        gathering.refuse_secrets(session.store, made.bundle, made.files)
+        others = {f"the workflow {cid.short}": cid for cid in made.workflows}
+        gathering.refuse_secrets(session.store, made.bundle, {**others, **made.files})
+        for notebook in made.kept:
+            if isinstance(notebook, bytes):
+                gathering.refuse_notebook(session.store, notebook)
     return made
 
 
@@ -242,7 +246,7 @@ def undo(session: Session, root: CID) -> list[str]:
 
 def secret(session: Session, cid: CID, name: str) -> str:
     """Mark something that must not leave this machine, nor anything that comes of it, and return the name of the mark."""
-    label = f"{gathering.SECRET}{name or cid.short}"
+    label = f"{secrecy.MARK}{name or cid.short}"
     before = session.store.pins().get(label)
     if before is not None and before != cid:
         raise NotAllowed(f"another secret is called {printable(label, limit=80)!r}: give this one a name of its own")

@@ -14,11 +14,12 @@ from ipvm_kernel.ipld import CID, PEER
 from ipvm_kernel.model import Invocation, Receipt
 from ipvm_kernel.printable import plural, printable, size
 from ipvm_kernel.sharing.manifest import Content, Part
+from ipvm_kernel.sharing.secrecy import holding, marks, tainted
 from ipvm_kernel.store import edges_of
 from ipvm_kernel.store.room import links
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ipvm_kernel.ipld import Ipld
     from ipvm_kernel.model import Task
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 100_000_000
 """An input or output of more bytes than this is named and left out, unless the user says otherwise."""
-
-SECRET: Final = "secret/"  # noqa: S105 - the beginning of a pin's name
-"""How the names of the pins begin that mark what must not leave."""
 
 PARTS: Final[frozenset[Part]] = frozenset({"module", "input", "output", "file"})
 
@@ -71,12 +69,14 @@ class Bundle(msgspec.Struct, kw_only=True):
         content: Files, modules and values.
         left: What is left out because it is large, or was asked to be, or is not here.
         missing: Tasks that go without a receipt, and why, one line each.
+        asked: The instructions that were asked for, and those that they await, with a receipt or without.
     """
 
     receipts: dict[CID, Gathered] = msgspec.field(default_factory=dict)
     content: dict[CID, Content] = msgspec.field(default_factory=dict)
     left: dict[CID, Content] = msgspec.field(default_factory=dict)
     missing: list[str] = msgspec.field(default_factory=list)
+    asked: set[CID] = msgspec.field(default_factory=set)
 
     @property
     def size(self) -> int:
@@ -134,6 +134,7 @@ class _Gatherer:
                     if promise.instruction not in seen:
                         seen.add(promise.instruction)
                         pending.append(promise.instruction)
+        self.bundle.asked = seen
         self._content(found)
 
     def _receipt(
@@ -206,8 +207,8 @@ class _Gatherer:
                 continue
             seen.add(cid)
             length = self._store.size(cid)  # None too where it is kept under another cut than its author's
-            called = self._store.called([cid]).get(cid, [""])[-1].replace("\\", "/").rsplit("/", 1)[-1]
-            one = Content(cid, part, length or 0, printable(called, limit=200))
+            called = self._store.called([cid]).get(cid, [""])[-1]
+            one = Content(cid, part, length or 0, printable(_last(called), limit=200))
             block = cid.codec not in {"raw", "dag-pb"}
             fits = part == "module" or (length or 0) <= (PEER.block_bytes if block else self._most)
             if length is None or part not in self._parts or not fits:
@@ -225,32 +226,66 @@ class _Gatherer:
         return links(value)
 
 
-def secrets(store: Store) -> set[CID]:
-    """Return what the user said must not leave this machine."""
-    return {cid for name, cid in store.pins().items() if name.startswith(SECRET)}
+def _last(called: str) -> str:
+    """Return the last part of a path or address: no folder leaves, nor what an address has after a question mark."""
+    if "://" in called:
+        called = called.partition("#")[0].partition("?")[0]
+    return called.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
-def refuse_secrets(store: Store, bundle: Bundle, files: Mapping[str, CID] | None = None) -> None:
-    """Raise if something of a bundle, or a file beside it, is a secret or came of one.
+def refuse_secrets(store: Store, bundle: Bundle, others: Mapping[str, CID] | None = None) -> None:
+    """Raise if something of a bundle, or another thing that leaves with it, is a secret or came of one.
+
+    Tasks that go without a receipt count too: what came of them may stand in an output.
+
+    Args:
+        store: Where everything is.
+        bundle: What goes along, and what does not.
+        others: Files, workflows and what else leaves, by the names that the user knows.
 
     Raises:
         NotAllowed: The message names the tasks.
     """
-    marked = secrets(store)
-    if not marked:
+    content = {**bundle.content, **bundle.left}
+    values = {cid: one.name or cid.short for cid, one in content.items()}
+    values |= {cid: printable(name, limit=100) for name, cid in (others or {}).items()}
+    named = {one.receipt for one in bundle.receipts.values()}
+    found = tainted(store, {*bundle.asked, *named, *values})
+    if not found:
         return
-    tainted = marked | {edge.target for edge in store.users(marked, limit=1_000_000)}
-    tasks = [f"{printable(one.func, limit=60)} ({cid.short})" for cid, one in bundle.receipts.items() if cid in tainted]
-    values = [
-        one.name or cid.short for cid, one in {**bundle.content, **bundle.left}.items() if cid in tainted and not tasks
+    instructions = [cid for cid, one in bundle.receipts.items() if cid in found or one.receipt in found]
+    instructions += [cid for cid in bundle.asked if cid in found and cid not in bundle.receipts]
+    entries = store.made(instructions)
+    tasks = [
+        f"{printable(entries[cid].func, limit=60)} ({cid.short})" if cid in entries else cid.short
+        for cid in instructions
     ]
-    values += [printable(name, limit=100) for name, cid in (files or {}).items() if cid in tainted]
-    if tasks or values:
-        named = [*tasks, *dict.fromkeys(values)]
-        pins = [name for name, cid in store.pins().items() if name.startswith(SECRET)]
-        more = f" and {len(named) - _LISTED:,} more" if len(named) > _LISTED else ""
+    files = [values[cid] for name, cid in (others or {}).items() if cid in found]
+    told = [*tasks, *dict.fromkeys(files if tasks else [values[cid] for cid in values if cid in found])]
+    raise NotAllowed(
+        f"nothing was shared: {plural(len(told), 'task or value', 'tasks or values')} came of a secret: "
+        f"{_listed(told)}. Leave those cells out, or take a mark away: {_unpin(marks(store))}"
+    )
+
+
+def refuse_notebook(store: Store, data: bytes) -> None:
+    """Raise if a secret stands in a notebook that is about to leave.
+
+    Raises:
+        NotAllowed: The message names its mark.
+    """
+    found = holding(store, data)
+    if found:
         raise NotAllowed(
-            f"nothing was shared: {plural(len(named), 'task or value', 'tasks or values')} came of a secret: "
-            f"{', '.join(named[:_LISTED])}{more}. Leave those cells out, or take a mark away: ipvm unpin "
-            f"{' or '.join(printable(name, limit=60) for name in pins[:_LISTED])}"
+            f"nothing was shared: the notebook itself holds what is marked as {_listed(found)}. Take it out of its cells "
+            f"and outputs, or take the mark away: {_unpin(found)}"
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return f"{', '.join(printable(name, limit=120) for name in names[:_LISTED])}{more}"
+
+
+def _unpin(names: Iterable[str]) -> str:
+    return f"ipvm unpin {' or '.join(printable(name, limit=60) for name in [*names][:_LISTED])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ipvm_kernel.session import Array, Each, File, Handle, Module, Run, default
 
@@ -47,15 +47,23 @@ def put(value: Any) -> File:
     return default().put(value)
 
 
-def secret(value: Any, name: str = "") -> File:
-    """Return a link to a value that must not leave this machine, nor anything that comes of it: `ipvm share` refuses that.
+@overload
+def secret(value: Handle, name: str = "") -> Handle: ...
+@overload
+def secret(value: Any, name: str = "") -> File: ...
+def secret(value: Any, name: str = "") -> File | Handle:
+    """Mark what must not leave this machine, nor anything that comes of it: `ipvm share` and caches refuse that.
 
     The mark is a pin, `secret/NAME`; `ipvm unpin` takes it away. Tasks see the value itself. Its CID is in the names of
-    tasks, so a value that can be guessed can be recognised by who has them.
+    tasks, so a value that can be guessed can be recognised by who has them. What Python makes of a value is not known to
+    have come of it: hand on the handle or the link itself.
 
     Args:
-        value: Bytes, or any value that has an IPLD form.
+        value: Bytes, or any value that has an IPLD form; a file or link; or a handle, for what a task gives.
         name: What to call it.
+
+    Returns:
+        A link to the value; the link or handle itself where one was given.
 
     Raises:
         NotAllowed: Another secret is called so.
@@ -63,8 +71,13 @@ def secret(value: Any, name: str = "") -> File:
     """
     from ipvm_kernel.session import shares
 
-    made = default().put(value)
-    shares.secret(default(), made.cid, name)
+    session = default()
+    if isinstance(value, Handle):
+        session.keep_tasks([value.task])
+        made: File | Handle = value
+    else:
+        made = value if isinstance(value, File) else session.put(value)
+    shares.secret(session, made.cid, name)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ipvm_kernel.errors import NotFound
-from ipvm_kernel.ipld import CID
+from ipvm_kernel.ipld import CID, Block, encode
 from ipvm_kernel.node.guestroom import GuestRoom, Screened
 from ipvm_kernel.session import Session, shares
 from ipvm_kernel.store import MemoryStore
@@ -227,6 +227,25 @@ def test_an_outcome_of_a_secret_is_not_shared() -> None:
     assert screened.outcome(b"?" * 32) is None
     assert list(screened.on_file([one.task.run.cid, other.task.run.cid])) == [other.task.run.cid]
     assert screened.receipts_of(one.task.run.cid) == []
+
+
+def test_what_read_the_secret_through_a_value_is_not_there() -> None:
+    """
+    A task whose argument is a value that links to the secret came of it too: no receipt of it, and no outcome, is for guests.
+    """
+    store = MemoryStore()
+    data = encode({"inside": [of(SECRET)]})
+    value = store.put(Block(CID.of(data), data))
+    one = filing(task(value))
+    store.pin("secret/safe", of(SECRET))
+    store.file(one)
+    screened = Screened(store)
+    assert one.key is not None
+
+    assert screened.on_file([one.task.run.cid]) == {}
+    assert screened.outcome(one.key) is None
+    assert screened.size(value) is None
+    assert store.on_file([one.task.run.cid])
 
 
 def test_a_screened_store_is_the_store_without_what_is_hidden() -> None:
