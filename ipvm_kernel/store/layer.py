@@ -128,6 +128,8 @@ class _Reader(Disk):
                 try:
                     assert self._reading is not None
                     found = self._reading.execute(statement, bindings).fetchall()
+                except apsw.InterruptError:  # it would take as long again
+                    raise
                 except apsw.Error:
                     if attempt == _TRIES - 1 or self._look() == stamp:
                         raise

@@ -6,6 +6,7 @@ integer ids, and edges are between those, so that a lineage is one recursive que
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,11 @@ APPLICATION: Final = 0x6970766D  # "ipvm", in SQLite's header; `file` shows it
 VERSION: Final = 3
 BUSY_SECONDS: Final = 30
 READ_SECONDS: Final = 5
+
+QUERY_SECONDS: Final = 5
+"""How long one query may take in a database that is only read: somebody else made it, and a query of ours ends long before."""
+
+_STEPS_BETWEEN: Final = 20_000  # instructions of SQLite's machine between two looks at the clock: a millisecond or two
 
 # block.place: where the bytes are.
 INLINE, ON_DISK, DROPPED, ABSENT = range(4)
@@ -168,12 +174,34 @@ def version(connection: apsw.Connection, path: Path) -> int:
         connection.execute("COMMIT")
     if strange:
         raise StoreDamaged(f"{path} belongs to another program, not to ipvm. Move it away, or choose another folder")
+    _check_plain(connection, path)
     if found > VERSION:
         raise StoreReadOnly(
             f"{path} was written by a newer ipvm (store version {found}; this one knows {VERSION}): "
             f"it is read, and nothing is kept. Upgrade with: pip install -U ipvm"
         )
     return int(found)
+
+
+_NAMES: Final = tuple(re.findall(r"CREATE TABLE (\w+)", _TABLES + _LINEAGE + _STATEMENTS))
+_MADE_UP: Final = (
+    "SELECT l.name, l.type FROM pragma_table_list l, pragma_table_xinfo(l.name, 'main') x WHERE l.schema = 'main' "  # noqa: S608
+    f"AND lower(l.name) IN ({', '.join(map(repr, _NAMES))}) AND (l.type != 'table' OR x.hidden > 0) "
+    "UNION ALL SELECT name, 'trigger' FROM main.sqlite_schema WHERE type = 'trigger' OR sql LIKE 'create%trigger%' LIMIT 1"
+)
+
+
+def _check_plain(connection: apsw.Connection, path: Path) -> None:
+    """Refuse a database that works something out where ours only keeps: what is read may then have no end.
+
+    Raises:
+        StoreDamaged: What is read is no plain table, or there is a trigger.
+    """
+    for name, kind in connection.execute(_MADE_UP):
+        what = "a computed column" if kind == "table" else f"a {kind}"
+        raise StoreDamaged(
+            f"{path} has {what} at {printable(str(name), limit=60)}, which no ipvm made: it is not used. Move it away"
+        )
 
 
 def _set_journal(connection: apsw.Connection, mode: str) -> None:
@@ -246,7 +274,9 @@ def open_read_only(path: Path, options: str) -> apsw.Connection:
     )
     try:
         connection.set_busy_timeout(READ_SECONDS * 1000)
+        _bound(connection)
         connection.execute("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON")
+        _check_plain(connection, path)
         connection.pragma("temp_store", "memory")
         if (standins := _STANDINS.get(int(connection.pragma("user_version")))) is not None:
             connection.execute(standins)
@@ -255,6 +285,19 @@ def open_read_only(path: Path, options: str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def _bound(connection: apsw.Connection) -> None:
+    """End every query that takes too long."""
+    end = 0.0
+
+    def begins(*_: object) -> bool:
+        nonlocal end
+        end = time.monotonic() + QUERY_SECONDS
+        return True
+
+    connection.set_exec_trace(begins)
+    connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN)
 
 
 _PROBE: Final = (
@@ -299,6 +342,11 @@ def _explain(error: apsw.Error, path: Path) -> StoreError:
             )
         case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
             return StoreReadOnly(f"{path} cannot be opened for writing ({_brief(error)})")
+        case apsw.InterruptError():
+            return StoreError(
+                f"a query of {path} took more than {QUERY_SECONDS} s and was ended: it is not as ipvm writes it, or its disk is "
+                "far too slow"
+            )
         case apsw.ConnectionClosedError():
             return StoreError(f"the store in {path.parent} was closed: open a new session")
         case _:

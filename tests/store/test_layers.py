@@ -13,11 +13,11 @@ import apsw
 import pytest
 
 from ipvm_kernel import Session
-from ipvm_kernel.errors import NotFound, StoreError, StoreReadOnly
+from ipvm_kernel.errors import NotFound, StoreDamaged, StoreError, StoreReadOnly
 from ipvm_kernel.ipld import Block
 from ipvm_kernel.ipld.unixfs import file_cid
 from ipvm_kernel.session import defaults
-from ipvm_kernel.store import MemoryStore, Parcel
+from ipvm_kernel.store import MemoryStore, Parcel, schema
 from ipvm_kernel.store.layer import Layer
 from ipvm_kernel.store.layered import LayeredStore, opened
 from ipvm_kernel.store.sqlite import SqliteStore
@@ -787,3 +787,63 @@ def test_no_home_but_layers(tmp_path: Path, default_session: Callable[[Path, Pat
     assert session.store.where == "memory"
     assert session.run([module.add_one(n) for n in range(10)]).wait().counts == {"replayed": 10}
     assert len(session.take_notices()) == 1
+
+
+# --- databases that are made to harm ------------------------------------------------------------------------------------
+
+ENDLESS = (
+    "CREATE VIEW {name} AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+    "SELECT t.* FROM c, {name}_kept t WHERE c.x < 0"
+)
+MADE_UP = {
+    "a view": "ALTER TABLE receipt RENAME TO receipt_kept; " + ENDLESS.format(name="receipt"),
+    "a VIEW of another case": "ALTER TABLE block RENAME TO block_kept; " + ENDLESS.format(name="BLOCK"),
+    "a computed column": "ALTER TABLE pin ADD COLUMN more AS (hex(zeroblob(500000000)))",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON pin BEGIN DELETE FROM receipt; END",
+    "a virtual table": "DROP TABLE pin; CREATE VIRTUAL TABLE pin USING fts5(label, cid)",
+}
+
+
+@pytest.mark.parametrize("way", MADE_UP)
+def test_a_database_that_computes_is_no_store(tmp_path: Path, way: str) -> None:
+    """
+    Where ipvm keeps a table, a view, a virtual table or a computed column could go on for ever, and a trigger could do
+    anything: such a layer is left out and said so, and such a store is not opened.
+    """
+    layer = prepared(tmp_path / "layer")
+    connection = apsw.Connection(str(layer / "store.db"))
+    connection.execute(MADE_UP[way])
+    connection.close()
+    store = opened(SqliteStore(tmp_path / "own"), str(layer))
+    with Session(store) as session:
+        assert session.module(NUMBERS).add_one(1).result() == 2
+        notices = session.take_notices()
+
+    assert len(notices) == 1
+    assert notices[0].startswith("a layer is left out")
+    assert "which no ipvm made" in notices[0]
+    with pytest.raises(StoreDamaged, match="which no ipvm made"):
+        SqliteStore(layer)
+
+
+def test_a_layer_whose_queries_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A layer that is made to go on for ever while it is read is left out after a few seconds: the task is worked out here.
+    """
+    monkeypatch.setattr(schema, "QUERY_SECONDS", 0.1)
+    layer = prepared(tmp_path / "layer")
+    connection = apsw.Connection(str(layer / "store.db"))
+    connection.execute("CREATE TABLE begun (x)")  # there is a log from now on, so the reader keeps its connection
+    store = opened(SqliteStore(tmp_path / "own"), str(layer))
+    with Session(store) as session:
+        assert store.usage().layers[0].receipts == 10
+        connection.execute(MADE_UP["a view"])
+        assert session.module(NUMBERS).add_one(1).result() == 2
+        notices = session.take_notices()
+        again = session.module(NUMBERS).add_one(2).result()
+        connection.close()
+
+    assert again == 3
+    assert len(notices) == 1
+    assert "left out from now on" in notices[0]
+    assert "took more than 0.1 s" in notices[0]
