@@ -111,3 +111,21 @@ def test_files_by_media_type_and_name(session: Session, tmp_path: Path) -> None:
     assert "media type: text" in text
     assert "another" in text
     assert "00 01 02" in raw
+
+
+def test_a_share_is_shown_in_a_few_lines(session: Session) -> None:
+    """
+    What was shared is told by what it is, what goes along, who signed and what to type, not block by block.
+    """
+    from ipvm_kernel.session import shares
+
+    handle = session.module(b'(module (func (export "one") (result i32) i32.const 1))').one()
+    handle.result()
+    made = shares.seal(session, shares.prepare(session, handle.cid))
+    text = str(ipvm.show(made.cid))
+
+    assert text.startswith(f"{made.cid}: a shared receipt, one ")
+    assert "1 receipt" in text
+    assert "module" in text
+    assert f"ipvm check {made.cid.short}" in text
+    assert len(text.splitlines()) < 12

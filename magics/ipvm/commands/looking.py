@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ipvm import inspecting, scenes, stale
+from ipvm import inspecting, scenes, shared, stale
 from ipvm.commands.things import cid_of
 from ipvm.views import View, brief, table, table_html
 from ipvm_kernel import CID, Workflow
@@ -71,6 +71,9 @@ def show(x: Any, *, html: str | Path | None = None) -> Any:
         return x
     session = default()
     target = cid_of(x)
+    if html is None and shared.is_share(session, target):
+        share = shared.shown(session, target)
+        return View(share.text, html=share.html, data=[share.data])
     found = inspecting.inspect(session, target)
     body = tree.html(found.tree)
     told = tree.text(found.tree)

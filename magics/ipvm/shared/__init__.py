@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING
 from ipvm.shared.arriving import arrived, banner, opened
 from ipvm.shared.checked import checked, compared
 from ipvm.shared.leaving import leaving, left
+from ipvm.shared.shown import shown
 from ipvm.shared.told import Told, lines
 
 if TYPE_CHECKING:
     from ipvm_kernel import CID, Session
 
-__all__ = ["Told", "arrived", "banner", "checked", "compared", "is_share", "leaving", "left", "lines", "opened"]
+__all__ = [
+    "Told",
+    "arrived",
+    "banner",
+    "checked",
+    "compared",
+    "is_share",
+    "leaving",
+    "left",
+    "lines",
+    "opened",
+    "shown",
+]
 
 
 def is_share(session: Session, cid: CID) -> bool:
