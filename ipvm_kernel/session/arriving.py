@@ -18,6 +18,7 @@ from ipvm_kernel.ipld.placing import Place, safe_name
 from ipvm_kernel.ipld.unixfs import read
 from ipvm_kernel.printable import printable
 from ipvm_kernel.sharing import strange, unpacking
+from ipvm_kernel.sharing.inert import unwritable
 from ipvm_kernel.sharing.manifest import Opened, Share, left_out, opened
 
 if TYPE_CHECKING:
@@ -206,23 +207,14 @@ def write_notebook(session: Session, root: CID, folder: Path | None = None, *, b
     with Place(target) as place:
         place.add(name, [data])
         for path, cid in share.files.items():
-            why = _unsafe(path)
+            why = unwritable(path)
             if why:
-                refused.append(f"{printable(path, limit=200)}: {why}")
+                shown = printable(path, limit=200) or "a file without a name"
+                refused.append(f"{shown}: {why}; its CID is {cid}, `ipvm get {cid} FILE` writes it")
             else:
                 place.add(path, _pieces(session, cid))
                 files.append(path)
     return Written(notebook=target / name, files=files, refused=refused)
-
-
-def _unsafe(path: str) -> str:
-    """Return why a file cannot be written under its path, or "". Such names happen to the honest, too: `.data/x.csv`, `aux.csv`."""
-    try:
-        for name in path.split("/"):
-            safe_name(name)
-    except IpvmError as error:
-        return error.message
-    return ""
 
 
 def _pieces(session: Session, cid: CID) -> Iterator[bytes]:
@@ -231,12 +223,13 @@ def _pieces(session: Session, cid: CID) -> Iterator[bytes]:
 
 
 def _file_name(name: str, root: CID) -> str:
-    """Return the name under which a stranger's notebook is written."""
+    """Return the name under which a stranger's notebook is written. Without its ending it may be that of a folder."""
+    stem = name.removesuffix(".ipynb")
     try:
-        safe_name(name)
+        safe_name(f"{stem}.ipynb")
     except IpvmError:
-        name = f"shared-{root.short}"
-    return name if name.endswith(".ipynb") else f"{name}.ipynb"
+        stem = ""
+    return f"{stem}.ipynb" if stem and not unwritable(stem) else f"shared-{root.short}.ipynb"
 
 
 def _free(folder: Path, stem: str) -> Path:

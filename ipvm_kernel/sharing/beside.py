@@ -14,6 +14,7 @@ from ipvm_kernel.errors import BadInput
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.ipld.placing import safe_name
 from ipvm_kernel.ipld.unixfs import file_cid
+from ipvm_kernel.sharing.inert import unwritable
 
 if TYPE_CHECKING:
     from ipvm_kernel.sharing.gathering import Bundle
@@ -34,7 +35,8 @@ class Beside(msgspec.Struct, kw_only=True):
 
     Attributes:
         files: Those that lie beside it, by the path that a cell names.
-        outside: Those that a reader will not have: elsewhere on this machine, by the path.
+        outside: Those that a reader will not have, by the path: they are elsewhere on this machine, or would be run where
+            they are written.
         large: Those beside it that are too large to go along, with their bytes.
     """
 
@@ -77,7 +79,8 @@ def beside(store: Store, folder: Path, notebook: Notebook, bundle: Bundle, most:
             made.large[key] = length
         else:
             made.files[key] = file_cid(path)
-    made.files = dict(sorted(made.files.items()))
+    made.outside |= {name: cid for name, cid in made.files.items() if unwritable(name)}
+    made.files = {name: cid for name, cid in sorted(made.files.items()) if name not in made.outside}
     return made
 
 

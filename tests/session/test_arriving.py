@@ -128,6 +128,20 @@ def test_what_came_by_hand_is_found_by_its_cid(shared: tuple[Person, Path], bob:
     assert shares.arrive(bob.session, "study.ipynb@" + root.short) == (root, None)
 
 
+def test_an_author_is_told_which_files_a_reader_will_not_get(bob: Person) -> None:
+    """
+    A file that would not be written beside the opened notebook does not go along; the author is told before it leaves.
+    """
+    for name in ("helper.py", "table.csv"):
+        (bob.folder / name).write_text("x = 1")
+    path = bob.folder / "study.ipynb"
+    path.write_bytes(notebook(code("open('table.csv').read(); exec(open('helper.py').read())")))
+    offer = shares.prepare(bob.session, path)
+
+    assert list(offer.files) == ["table.csv"]
+    assert offer.outside == ["helper.py"]
+
+
 # --- Archives of others ---
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -314,19 +316,74 @@ def test_a_file_of_a_tricky_name_is_not_written(bob: Person, tmp_path: Path, pat
     assert sorted(one.name for one in (tmp_path / "in").iterdir()) == ["opened", "x.car"]
 
 
+RUN: Final = [
+    "ipykernel_launcher.py", "sitecustomize.py", "sub/a.py", "numpy/__init__.py", "A.PY", "json.cpython-311-x86_64-linux-gnu.so",
+    "__pycache__/json.cpython-311.pyc", "json.pyd", "x.pth", "startup.ipy", "evil.dist-info/entry_points.txt",
+    "evil.egg-info/entry_points.txt", "ipython_config.json", "jupyter_lab_config.json", "jupyter_server_config.d/x.json",
+    "pyproject.toml", "Pipfile", "conftest.txt", "jupyter.bat", "jupyter.cmd", "custom/custom.js", "other.ipynb", "desktop.ini",
+    "study.ipynb", "Study.ipynb", "study.ipynb/x.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RUN)
+def test_a_file_that_would_run_is_not_written(bob: Person, tmp_path: Path, path: str) -> None:
+    """
+    What a kernel, Jupyter or a shell would run or read as settings because it lies in the opened folder stays out, at any
+    depth; it is told with its CID, under which it can be had. What is data is written.
+    """
+    forger = Forger()
+    data = ["data/a.csv", "module.wasm", "world.wit", "f.zig", "plot.png", "package.json", "a.zip", "python", "py"]
+    evil = forger.file(b"evil")
+    forger.fields["files"] = {path: evil, **dict.fromkeys(data, forger.file(b"1,2\n"))}
+    root, _ = shares.arrive(bob.session, forger.archive(tmp_path / "x.car"))
+    written = shares.write_notebook(bob.session, root, tmp_path / "opened")
+
+    assert sorted(written.files) == sorted(data)
+    assert len(written.refused) == 1
+    assert written.refused[0].startswith(f"{path}: ")
+    assert f"`ipvm get {evil} FILE`" in written.refused[0]
+    assert bob.session.store.read(evil) == b"evil"
+    assert not any(one.read_bytes() == b"evil" for one in (tmp_path / "opened").rglob("*") if one.is_file())
+
+
+def test_starting_a_kernel_beside_an_opened_notebook_runs_nothing_of_it(bob: Person, tmp_path: Path) -> None:
+    """
+    A module of the name under which kernels are started does not run when a kernel is started in the opened folder.
+    """
+    forger = Forger()
+    mark = tmp_path / "was-run"
+    forger.fields["files"] = {"ipykernel_launcher.py": forger.file(f"open({str(mark)!r}, 'w')".encode())}
+    root, _ = shares.arrive(bob.session, forger.archive(tmp_path / "x.car"))
+    shares.write_notebook(bob.session, root, tmp_path / "opened")
+    command = [sys.executable, "-m", "ipykernel_launcher", "--version"]
+    subprocess.run(command, cwd=tmp_path / "opened", check=True, capture_output=True)
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["evil.dist-info", "jupyter_server_config.d", "a/b", "x.egg-info.ipynb"])
+def test_the_folder_of_a_notebook_is_not_read_as_something_else(
+    bob: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """
+    A new folder in the working directory is called after the notebook only if nothing reads a folder of this name.
+    """
+    monkeypatch.chdir(bob.folder)
+    root, _ = shares.arrive(bob.session, Forger().archive(tmp_path / "x.car", name=name))
+
+    assert shares.write_notebook(bob.session, root).notebook.parent.name == f"shared-{root.short}"
+
+
 @pytest.mark.parametrize(
     "paths",
     [
-        ["study.ipynb"],
-        ["Study.ipynb"],
-        ["study.ipynb/x.csv"],
         ["a.csv", "A.csv"],
         ["é.csv", "e\u0301.csv"],
         ["a", "a/b.csv"],
         ["data/" * 33 + "x.csv"],
         [f"{n}.csv" for n in range(10_001)],
     ],
-    ids=["the notebook", "its other case", "in the notebook", "case", "spelling", "file and folder", "deep", "many"],
+    ids=["case", "spelling", "file and folder", "deep", "many"],
 )
 def test_files_that_take_each_others_place_are_refused(bob: Person, tmp_path: Path, paths: list[str]) -> None:
     """

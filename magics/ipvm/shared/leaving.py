@@ -65,12 +65,7 @@ def leaving(offer: Offer) -> Told:
         ]
     )
     after += cut([f"without a receipt: {line}" for line in bundle.missing])
-    after += cut(
-        [
-            f"a reader has no {printable(name, limit=120)}: read it from a path beside the notebook"
-            for name in offer.outside
-        ]
-    )
+    after += cut([f"a reader will not have {printable(name, limit=120)}: {_elsewhere(name)}" for name in offer.outside])
     after += cut([f"stays here: {line}" for line in offer.cleaned], 4)
     after += cut([f"LOOK before it leaves: {line}" for line in offer.warnings])
     data = {
@@ -87,6 +82,13 @@ def leaving(offer: Offer) -> Told:
         "cells": [dict(zip(heads, row, strict=True)) for row in rows],
     }
     return Told(before, heads, rows[:CELLS], after, data=data)
+
+
+def _elsewhere(name: str) -> str:
+    """Return what to do about a file that a reader will not have."""
+    if name.startswith(("/", "~")):
+        return "read it from a path beside the notebook"
+    return "it would run where it is written, or is too large, or was left out. Put it into a cell, or send it yourself"
 
 
 def left(offer: Offer, target: Path, count: int, kubo: str) -> Told:
