@@ -110,7 +110,7 @@ class Shelved:
 
     def statements(self, receipts: Sequence[OnFile]) -> list[Block]:
         """Return this user's statements about receipts that were made here; each is made once, and kept."""
-        own = [one for one in receipts if one.own and one.admitted]
+        own = [one for one in receipts if one.made_here and one.admitted]
         key = identity(self._session, create=True) if own else None
         if key is None:
             return []

@@ -40,19 +40,19 @@ def sign(session: Session, receipts: Iterable[Gathered], *, own: bool = True) ->
     Args:
         session: Where the receipts are.
         receipts: The receipts.
-        own: Sign for those that were made here.
+        own: Sign for those that were made here; those of a layer are for who made it to sign.
 
     Raises:
         IpvmError: The key cannot be read or made.
     """
     gathered = list(receipts)
-    key = identity(session, create=True) if own and any(one.own for one in gathered) else None
+    key = identity(session, create=True) if own and any(one.made_here for one in gathered) else None
     known = session.admission.statements.about([one.receipt for one in gathered])
     statements: list[CID] = []
     for one in gathered:
         signed = known.get(one.receipt, [])
         statements += [made.cid for made in signed]
-        if key is None or not one.own or any(made.issuer == key.did for made in signed):
+        if key is None or not one.made_here or any(made.issuer == key.did for made in signed):
             continue
         block = attest(
             key,

@@ -44,10 +44,11 @@ class Gathered(msgspec.Struct, frozen=True):
         invocation: What it calls `ran`.
         func: The function.
         seconds: How long the task ran here, or 0.
-        own: True if it was made here.
+        own: True if it counts as made here.
         size: Bytes of receipt and invocation.
         engine: Which engine made it, as the journal says, or "".
         content: What it links to: module, inputs, outputs.
+        made_here: True if it was made here indeed, and not by who made a layer: the user signs for it.
     """
 
     instruction: CID
@@ -59,6 +60,7 @@ class Gathered(msgspec.Struct, frozen=True):
     size: int
     engine: str = ""
     content: tuple[CID, ...] = ()
+    made_here: bool = False
 
 
 class Bundle(msgspec.Struct, kw_only=True):
@@ -165,7 +167,7 @@ class _Gatherer:
         self.bundle.receipts[cid] = Gathered(
             cid, found.cid, found.ran, task.run.func, found.seconds, found.own, length + len(invocation.data),
             entry.engine if entry is not None and entry.receipt == found.cid else "",
-            tuple(self._note(task, receipt, content)),
+            tuple(self._note(task, receipt, content)), found.made_here,
         )  # fmt: skip
         return task
 

@@ -203,8 +203,8 @@ def _counts(layer: Store) -> bool:
 def _as_it_counts(layer: Store, one: OnFile) -> OnFile:
     """Return a receipt of a layer as it counts here: as there, if the layer counts as one's own and uses it; else as foreign."""
     if one.admitted and _counts(layer):
-        return one
-    return msgspec.structs.replace(one, own=False, admitted=False, trusted=False)
+        return msgspec.structs.replace(one, lent=one.own)
+    return msgspec.structs.replace(one, own=False, admitted=False, trusted=False, lent=False)
 
 
 def _better(one: OnFile | None, other: OnFile, *, own: bool) -> OnFile:

@@ -42,6 +42,8 @@ class OnFile(msgspec.Struct, frozen=True):
         kept: The receipt, or how to read it where it is large, or None if it was dropped to make room.
         trusted: True if the user admitted where it came from, and it will be used as soon as its task is here and shows
             that it means here what it means there. `admitted` is then still False.
+        lent: True if it is our own only as a layer's is (see `layered`): it is replayed as such, and was made by somebody else,
+            so nobody here signs for it.
     """
 
     instruction: CID
@@ -53,6 +55,12 @@ class OnFile(msgspec.Struct, frozen=True):
     seconds: float
     kept: Receipt | Callable[[], Receipt] | None = None
     trusted: bool = False
+    lent: bool = False
+
+    @property
+    def made_here(self) -> bool:
+        """True if this user made it, and can sign for that."""
+        return self.own and not self.lent
 
     @property
     def here(self) -> bool:
@@ -273,6 +281,7 @@ def merged(candidates: Iterable[OnFile]) -> list[OnFile]:
                 filed=min(other.filed, one.filed),
                 kept=other.kept or one.kept,
                 trusted=(other.trusted or one.trusted) and not (other.admitted or one.admitted),
+                lent=(other.own or one.own) and not (other.made_here or one.made_here),
             )
     return list(found.values())
 

@@ -11,8 +11,11 @@ import pytest
 from ipvm_kernel.errors import BadInput, IpvmError, NotAllowed, NotFound
 from ipvm_kernel.ipld import CID, car
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.session import shares
+from ipvm_kernel.session import Session, shares
 from ipvm_kernel.session.arriving import is_here
+from ipvm_kernel.store.layered import opened
+from ipvm_kernel.store.sqlite import SqliteStore
+from tests.guests import NUMBERS
 from tests.sharing.forger import lie
 from tests.sharing.people import Person, named, people
 from tests.sharing.samples import code, notebook, shown
@@ -296,6 +299,36 @@ def signers(archive: Path, home: Path) -> dict[CID, list[str]]:
             one.instruction: [said.made.issuer for said in arrival.signed.get(one.receipt, ())]
             for one in arrival.receipts
         }
+
+
+def test_what_a_layer_lent_is_not_signed(alice: Person, bob: Person) -> None:
+    """
+    A reader of a prepared store shares what it answered, and signs what was worked out here alone: in a share, in a cache.
+    """
+    first, *_ = study(alice.numbers())
+    alice.run(first)
+    alice.session.close()
+    home = alice.folder / "home"
+    for path in [*home.rglob("*"), home]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    bob.session.close()
+    with Session(opened(SqliteStore(bob.folder / "home"), str(home))) as session:
+        numbers = session.module(NUMBERS, "numbers")
+        lent, mine = numbers.add(1, 2), numbers.add(numbers.add(1, 2), 4)
+        assert session.run([lent, mine]).wait().progress.counts == {"replayed": 1, "computed": 1}
+        key = shares.identity(session, create=True)
+        assert key is not None
+        shelved = shares.shelved(session)
+        found = list(shelved.look([lent.cid, mine.cid]))
+        served = shelved.statements(found)
+        offer = shares.prepare(session, mine.cid)
+        shares.seal(session, offer)
+        statements = session.admission.statements.about([one.receipt for one in offer.bundle.receipts.values()])
+
+    receipt = offer.bundle.receipts[mine.cid].receipt
+    assert {one.instruction for one in found} == offer.bundle.receipts.keys() == {lent.cid, mine.cid}
+    assert {cid: [made.issuer for made in signed] for cid, signed in statements.items()} == {receipt: [key.did]}
+    assert len(served) == offer.statements == 1
 
 
 def test_a_share_may_go_unsigned(alice: Person, bob: Person) -> None:
