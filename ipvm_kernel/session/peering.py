@@ -90,7 +90,7 @@ class Peering:
     def publish(self, instructions: Iterable[CID]) -> tuple[list[CID], list[str]]:
         """Send the receipts that answer some instructions to every peer of the topic, and keep them as records.
 
-        Nothing but receipts leaves: no module, no input, no workflow.
+        Nothing but receipts leaves: no module, no input, no workflow; and none that came of a secret, or that a layer lent.
 
         Returns:
             The CIDs of the receipts that were sent, and why others were not, one line each.
@@ -98,15 +98,20 @@ class Peering:
         Raises:
             NotFound: No peer listens.
         """
+        from ipvm_kernel.sharing.secrecy import tainted
+
         wanted = list(instructions)
         store = self._session.store
-        found = store.on_file(wanted)
+        found, hidden = store.on_file(wanted), tainted(store, wanted)
         if not self.network.mesh:
             raise NotFound("no peer listens: connect to one first, with %ipvm peer ADDRESS")
         sent, left = [], []
         for instruction in wanted:
             entry, task = found.get(instruction), task_of(store, instruction)
-            receipt = entry.receipt if entry is not None and entry.own and entry.admitted else None
+            receipt = entry.receipt if entry is not None and entry.made_here and entry.admitted else None
+            if instruction in hidden:
+                left.append(f"{instruction.short}: it came of a secret")
+                continue
             if receipt is None or task is None:
                 left.append(f"{instruction.short}: no receipt of our own is on file")
                 continue

@@ -120,6 +120,21 @@ def test_errors_and_foreign_receipts_are_not_published(pair: tuple[Member, Membe
     assert "no receipt of our own" in kept[0]
 
 
+def test_what_came_of_a_secret_is_not_published(pair: tuple[Member, Member]) -> None:
+    """
+    Of a chain whose first task is marked nothing is sent on; what did not come of it is.
+    """
+    one, _ = pair
+    first, other = one.numbers.add_one(1), one.numbers.add_one(50)
+    last = one.numbers.add_one(one.numbers.add_one(first))
+    one.session.run([last, other]).wait().raise_for_failures()
+    one.session.store.pin("secret/first", first.cid)
+    sent, left = one.peering.publish([first.cid, last.cid, other.cid])
+
+    assert sent == [filed(other).cid]
+    assert left == [f"{cid.short}: it came of a secret" for cid in (first.cid, last.cid)]
+
+
 def test_nothing_leaves_before_it_is_published(pair: tuple[Member, Member]) -> None:
     """
     To run, to connect and to be asked gives nothing away.
