@@ -38,6 +38,9 @@ class Lending:
         admission: Says what of it may be used.
         resources: Fetches the values that receipts lead to.
         tell: Called with a line when a cache does not do what it should.
+
+    Attributes:
+        wrong: Why no cache is asked although some are named: what names them cannot be read; or "".
     """
 
     def __init__(self, store: Store, admission: Admission, resources: Resources, tell: Callable[[str], object]) -> None:
@@ -47,11 +50,12 @@ class Lending:
         self._tell = tell
         self._caches: Caches | None = None
         self._opened = False
+        self.wrong = ""
         self._asked: dict[CID, float] = {}  # when, so that what nobody had is asked for again later
 
     @property
     def caches(self) -> Caches | None:
-        """The caches that are asked, or None without any."""
+        """The caches that are asked, or None without any. Settings that cannot be read are told once, and nobody is asked."""
         if not self._opened:
             self._opened = True
             folder = getattr(self._store, "folder", None)
@@ -59,14 +63,18 @@ class Lending:
             if os.environ.get("IPVM_CACHES") or (home is not None and (home / FILE).exists()):
                 from ipvm_kernel.exchange.caches import Listed
 
-                self._caches = Listed(home).open(self._tell)
+                try:
+                    self._caches = Listed(home).open(self._tell)
+                except IpvmError as error:
+                    self.wrong = error.message
+                    self._tell(f"no cache is asked, and all is worked out here: {error.message}")
         return self._caches
 
     def again(self) -> None:
         """Look again which caches there are: one was added or removed."""
         if self._caches is not None:
             self._caches.close()
-        self._caches, self._opened = None, False
+        self._caches, self._opened, self.wrong = None, False, ""
         self._asked.clear()
 
     def sources(self) -> list[Source]:

@@ -146,6 +146,8 @@ def lend(session: Session, offer: Offer, url: str | None = None) -> list[str]:
     writers = [
         one for one in (caches.writers if caches is not None else ()) if url is None or url.rstrip("/") in one.name
     ]
+    if session.lending.wrong:
+        raise NotAllowed(f"no cache is asked or given anything: {session.lending.wrong}")
     if not writers:
         named = f" called {printable(url, limit=100)}" if url is not None else ""
         raise NotAllowed(

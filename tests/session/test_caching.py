@@ -189,3 +189,41 @@ def test_without_a_cache_nothing_is_loaded(tmp_path: Path) -> None:
         session.module(NUMBERS).add_one(1).result()
 
         assert session.lending.caches is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "file", "said"),
+    [
+        ({}, "{oops", "caches.json cannot be read"),
+        ({"IPVM_CACHES": "http://user:pw@lab/"}, "", "an address without a password"),
+        ({"IPVM_CACHES": "/tmp/x", "IPVM_CACHE_SECONDS": "abc"}, "", "IPVM_CACHE_SECONDS is 'abc'"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], file: str, said: str
+) -> None:
+    """
+    With broken settings no cache is asked: one line says so, everything is worked out here, and pushing says it too.
+    """
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if file:
+        (home / "caches.json").write_text(file)
+    with Session(home) as session:
+        numbers = session.module(NUMBERS)
+        values = [numbers.add_one(n).result() for n in range(3)]
+        notices = session.take_notices()
+        handle = numbers.add_one(0)
+        with pytest.raises(NotAllowed) as caught:
+            shares.lend(session, shares.prepare(session, handle.cid))
+        assert session.take_notices() == []
+        assert said in session.lending.wrong
+
+    assert values == [1, 2, 3]
+    assert len(notices) == 1
+    assert notices[0].startswith("no cache is asked")
+    assert said in notices[0]
+    assert said in caught.value.message
+    assert "pw" not in notices[0]

@@ -82,7 +82,8 @@ def _remove(url: str) -> View:
 
 
 def _listed() -> View:
-    known = _known().list()
+    listed = _known()
+    known = listed.list()
     if not known:
         return View("no cache is asked: ipvm cache add URL, or IPVM_CACHES")
     rows = [
@@ -90,7 +91,12 @@ def _listed() -> View:
         for one in known
     ]
     data = [{"url": one.url, "write": one.write, "named": one.named} for one in known]
-    return View(table(rows, ["cache", "what for", "from"]), data=data)
+    text = table(rows, ["cache", "what for", "from"])
+    try:
+        _ = listed.seconds
+    except BadInput as error:
+        return View(f"{text}\nnone of them is asked: {error.message}", data=data, failed=True)
+    return View(text, data=data)
 
 
 def _push(what: Any, url: str | None) -> View:

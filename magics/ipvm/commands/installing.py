@@ -116,11 +116,10 @@ def _sources() -> tuple[list[str], bool]:
     else:
         lines.append("Kubo: none is asked (IPVM_KUBO_API)")
     lines.append(f"gateway: {settings.gateway or 'none is asked (IPVM_GATEWAY)'}")
-    caches = default().lending.caches
-    lines.append(
-        f"caches: {', '.join(one.name for one in caches.caches) if caches is not None else 'none is asked (ipvm cache)'}"
-    )
-    return lines, False
+    caches, wrong = default().lending.caches, default().lending.wrong
+    none = f"none is asked: {wrong}" if wrong else "none is asked (ipvm cache)"
+    lines.append(f"caches: {', '.join(one.name for one in caches.caches) if caches is not None else none}")
+    return lines, bool(wrong)
 
 
 _FLOORS: Final = {
