@@ -20,8 +20,9 @@ _lock = threading.Lock()
 
 
 def policy() -> Policy:
-    """Return whom the user trusts, as kept beside the default session's store."""
-    return Policy(defaults.home_folder() / "trust.json")
+    """Return whom the user trusts: what the default session goes by or, before there is one, what lies in its folder."""
+    session = defaults.current()
+    return session.policy if session is not None else Policy(defaults.home_folder() / "trust.json")
 
 
 def joined() -> Peering | None:
@@ -41,7 +42,7 @@ def join(session: Session, **options: Any) -> Peering:
         if _joined is None:
             _identity = Identity(defaults.home_folder())
             try:
-                _joined = Peering(session, policy(), seed=_identity.seed, **options)
+                _joined = Peering(session, session.policy, seed=_identity.seed, **options)
             except BaseException:
                 _identity.close()
                 raise

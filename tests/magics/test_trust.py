@@ -14,9 +14,12 @@ from ipvm_kernel.errors import BadInput, IpvmError, NotFound
 from ipvm_kernel.ipld import CID
 from ipvm_kernel.node.grants import read_grant
 from ipvm_kernel.session import Session, set_default, trust_policy
+from ipvm_kernel.session.arriving import load_archive
 from ipvm_kernel.trust import Key, Policy, attest
+from tests.guests import NUMBERS
 from tests.magics.conftest import WAT
 from tests.magics.test_verbs import shell
+from tests.sharing.people import people
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -293,6 +296,33 @@ def test_a_session_without_a_folder_lets_nobody_in(session: Session) -> None:
         ipvm.trust("allow", ALICE)
     with pytest.raises(NotFound, match="no key: set IPVM_HOME"):
         ipvm.id()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_trust_is_about_the_session_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    """
+    On another store than `$IPVM_HOME`, or in memory, a word of trust counts in that session, and for it alone.
+    """
+    monkeypatch.setenv("IPVM_HOME", str(tmp_path / "home"))
+    with people(tmp_path, "alice") as (alice,):
+        task = alice.numbers().add(1, 2)
+        archive = alice.share(alice.notebook([task]))
+        with Session(tmp_path / "other" if kept else None) as session:
+            set_default(session)
+            load_archive(session, archive)
+            told("add", alice.key.did)
+            again = session.module(NUMBERS, "numbers").add(1, 2)
+            counts = session.run([again]).wait().progress.counts
+            assert trust_policy() is session.policy
+            assert data()[0]["did"] == alice.key.did
+            set_default(None)
+
+    assert counts == {"replayed": 1}
+    assert not (tmp_path / "home" / "trust.json").exists()
+    assert (tmp_path / "other" / "trust.json").exists() == kept
+    assert trust_policy().keys == {}
 
 
 # --- who one is ---
