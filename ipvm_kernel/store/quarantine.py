@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _GATHERED_ROWS: Final = 512
 _GATHERED_BYTES: Final = 4 << 20
 _CACHE_KIB: Final = 65_536
+_REMEMBERED: Final = 50_000  # blocks that are known to be laid aside: a task comes once, however many receipts it has
 
 
 class Quarantine:
@@ -52,6 +53,8 @@ class Quarantine:
         self._gathered: dict[str, list[tuple[Any, ...]]] = {}
         self._count = self._size = self.taken = 0
         self._named = 0  # files are named by number until they move
+        self._laid: dict[tuple[CID, Role], None] = {}
+        self._with_edges: dict[CID, None] = {}  # instructions whose own edges were laid aside
         self._placed = array("Q")  # of each file that moved: its inode, and the time of its last change; or 0, 0
 
     def __enter__(self) -> Self:
@@ -126,7 +129,18 @@ class Quarantine:
                 rows.clear()
         self._count = self._size = 0
 
+    def _new_to(self, known: dict[Any, None], key: Any) -> bool:
+        """Return True unless something was laid aside already, as far as that is remembered."""
+        if key in known:
+            return False
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known[key] = None
+        return True
+
     def _block(self, block: Block, role: Role) -> None:
+        if not self._new_to(self._laid, (block.cid, role)):
+            return
         data = block.data
         if len(data) <= FILE_BYTES:
             self._add("block", (block.cid.bytes, len(data), role, data), size=len(data))
@@ -189,7 +203,10 @@ class Quarantine:
         if filing.key is not None and filing.outcome:
             self._add("outcome", (filing.key, found.instruction.bytes, found.cid.bytes))
         self._add("entry", sql.entry_row(entry))
-        self._add("edge", *sql.edge_rows(filing.edges()))
+        edges = filing.edges()
+        if edges and not self._new_to(self._with_edges, found.instruction):
+            edges = [edge for edge in edges if edge.kind == "value"]
+        self._add("edge", *sql.edge_rows(edges))
 
     # --- moving in ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ import pytest
 from ipvm_kernel.errors import NotFound, StoreBusy, StoreFull, StoreReadOnly
 from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.store import Parcel, schema
+from ipvm_kernel.model import Instruction, Receipt, Task
+from ipvm_kernel.model.receipt import Outcome
+from ipvm_kernel.store import Entry, Filing, Parcel, schema
 from ipvm_kernel.store.files import LOCK
 from ipvm_kernel.store.quarantine import Quarantine
 from ipvm_kernel.store.sqlite import SqliteStore
@@ -211,6 +213,32 @@ def test_a_failure_after_the_files_moved(store: SqliteStore, folder: Path, monke
     assert not store.files.path(file_cid(new)).exists()
     with pytest.raises(NotFound):
         store.read(file_cid(new))
+
+
+def test_a_task_is_laid_aside_once(store: SqliteStore, folder: Path) -> None:
+    """
+    However many receipts of one task a parcel has, the task is kept once, also while it is on its way: a small archive takes
+    little room and time. Its edges are those that it has.
+    """
+    large = Instruction(
+        rsc="ipfs://" + str(file_cid(b"m")), op="wasm/run", input={"args": [bytes(100_000)], "func": "f"}
+    )
+    made = Task(run=large)
+    receipts = [Receipt(ran=made.invocation.cid, out=Outcome("ok", n), meta={"op": "f", "n": n}) for n in range(50)]
+    most = 0
+
+    def filings() -> Iterator[Filing]:
+        nonlocal most
+        for receipt in receipts:
+            entry = Entry(instruction=large.cid, func="f", rsc=large.rsc, how="loaded", receipt=receipt.cid)
+            yield Filing(made, receipt, None, entry, own=False, admitted=False)
+            most = max(most, sum(one.stat().st_size for one in (folder / "files").rglob("*") if one.is_file()))
+
+    store.bring(Parcel(filings=filings()))
+
+    assert most < 1_000_000
+    assert len(store.receipts_of(large.cid)) == 50
+    assert [(edge.target, edge.kind) for edge in store.lineage([large.cid])] == [(large.cid, "module")]
 
 
 # --- what crashes leave -----------------------------------------------------------------------------------------------
