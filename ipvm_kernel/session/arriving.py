@@ -16,6 +16,7 @@ from ipvm_kernel.errors import BadInput, IpvmError, Malformed, NotFound
 from ipvm_kernel.ipld import CID, PEER, Block, FileBytes, car
 from ipvm_kernel.ipld.placing import Place, safe_name
 from ipvm_kernel.ipld.unixfs import read
+from ipvm_kernel.model import Receipt
 from ipvm_kernel.printable import printable
 from ipvm_kernel.sharing import strange, unpacking
 from ipvm_kernel.sharing.inert import unwritable
@@ -159,15 +160,26 @@ def _spared(root: CID) -> Callable[[CID, bytes], Iterable[CID]]:
 
 
 def is_here(session: Session, root: CID) -> bool:
-    """Return True if a share is in the store with all that goes along."""
+    """Return True if a share is in the store with all that goes along, and the tasks of its receipts."""
     store = session.store
     try:
         made = opened(root, store.get)
     except (NotFound, Malformed):
         return False
     wanted = [made.share.about, *made.share.files.values(), *(one.cid for one in made.content)]
-    wanted += [one.receipt for one in made.receipts]
-    return all(store.size(cid) is not None for cid in wanted)
+    for one in made.receipts:
+        wanted += [one.receipt, one.instruction]
+    if any(store.size(cid) is None for cid in wanted):
+        return False
+    found = store.on_file(one.instruction for one in made.receipts)
+    for one in made.receipts:
+        known = found.get(one.instruction)
+        ran = known.ran if known is not None and known.cid == one.receipt else None
+        if ran is None:
+            ran = Receipt.trusted(store.get(one.receipt)).ran
+        if store.size(ran) is None:
+            return False
+    return True
 
 
 def share_of(session: Session, root: CID) -> Opened:

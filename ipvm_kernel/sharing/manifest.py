@@ -154,13 +154,27 @@ def opened(root: CID, get: Callable[[CID], Block]) -> Opened:
         share = Share.from_block(block)
     except Malformed as error:
         raise Malformed(f"{error.message}: in {root}") from None
+    receipts = list(_entries(share.receipts, get, _answered))
+    _each_once(receipts)
     return Opened(
         share=share,
-        receipts=list(_entries(share.receipts, get, _answered)),
+        receipts=receipts,
         statements=list(_entries(share.statements, get, _link)),
         content=list(_entries(share.content, get, _content)),
         left=list(_entries(share.left, get, left_out)),
     )
+
+
+def _each_once(receipts: list[Answered]) -> None:
+    """Raise if a share answers a task twice: then it contradicts itself, or says one thing many times."""
+    known: dict[CID, CID] = {}
+    for one in receipts:
+        other = known.setdefault(one.instruction, one.receipt)
+        if other is not one.receipt:
+            raise Malformed(
+                f"expected one receipt of each task in a share, found two of {one.instruction}: {other} and {one.receipt}. "
+                "Nothing was taken"
+            )
 
 
 def _entries(pages: list[CID], get: Callable[[CID], Block], read: Callable[[Any], T | None]) -> Iterator[T]:

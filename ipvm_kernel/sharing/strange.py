@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ipvm_kernel.errors import IpvmError, Malformed
+from ipvm_kernel.errors import IpvmError, LimitExceeded, Malformed
 from ipvm_kernel.ipld import CID, PEER, Block
 from ipvm_kernel.ipld.dagpb import links_of
 from ipvm_kernel.ipld.folders import walk
 from ipvm_kernel.ipld.unixfs import read
 from ipvm_kernel.sharing.manifest import Answered
-from ipvm_kernel.sharing.unpacking import Arrival, Signed, filing_of
+from ipvm_kernel.sharing.unpacking import ANSWERS, Arrival, filing_of, read_signatures
 from ipvm_kernel.store import Parcel
 from ipvm_kernel.store.room import links
-from ipvm_kernel.trust.attestation import read as read_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,19 +59,23 @@ def unpack(
         )
     found = _sorted(blocks, roots)
     arrival = Arrival(root=root, trusted=trust)
-    for cid in found.statements:
-        _statement(Block(cid, blocks.get(cid)), arrival)
+    read_signatures(blocks, found.statements, dict.fromkeys(found.receipts), arrival)
     answered: list[Filing] = []
+    times: dict[CID, int] = {}
     for cid in found.receipts:
         try:
-            receipt = Block(cid, blocks.get(cid)).value(PEER)
-            invocation = Block(receipt["ran"], blocks.get(receipt["ran"])).value(PEER)  # type: ignore[index, call-overload, arg-type]
-            instruction = Block.of(invocation["task"]["run"]).cid  # type: ignore[index, call-overload]
-            one = Answered(instruction, cid, 0)
+            value: Any = Block(cid, blocks.get(cid)).value(PEER)
+            ran: CID = value["ran"]
+            _count(times, ran)
+            invocation: Any = Block(ran, blocks.get(ran)).value(PEER)
+            one = Answered(Block.of(invocation["task"]["run"]).cid, cid, 0)
+            _count(times, one.instruction)
             answered.append(filing_of(blocks, one, arrival.signed.get(cid, ()), trust=trust, at=at))
+        except LimitExceeded:
+            raise
         except (IpvmError, KeyError, TypeError) as error:
             why = error.message if isinstance(error, IpvmError) else "its invocation is another value"
-            arrival.refused.append(f"{cid} is kept as a value and is no receipt on file: {why}")
+            arrival.refused.append(f"{cid}, which is kept as a value and is no receipt on file: {why}")
         else:
             arrival.receipts.append(one)
     arrival.new = len(answered)
@@ -118,10 +121,11 @@ def _files(blocks: Blocks, candidates: dict[CID, None]) -> Iterator[CID]:
             yield from (inside for _, inside in walk(cid, blocks.get) if inside in blocks)
 
 
-def _statement(block: Block, arrival: Arrival) -> None:
-    try:
-        made = read_statement(block)
-    except IpvmError as error:
-        arrival.refused.append(error.message)
-    else:
-        arrival.signed.setdefault(made.receipt, []).append(Signed(block, made))
+def _count(times: dict[CID, int], cid: CID) -> None:
+    """Raise where a task has more receipts than anybody needs: each is read with its task, and kept."""
+    times[cid] = times.get(cid, 0) + 1
+    if times[cid] > ANSWERS:
+        raise LimitExceeded(
+            f"expected at most {ANSWERS} receipts of one task in an archive, found more of {cid}: nothing was taken. Ask for "
+            "an archive of fewer"
+        )

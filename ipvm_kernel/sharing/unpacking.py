@@ -13,23 +13,29 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
-from ipvm_kernel.errors import BadInput, Forged, IpvmError, Malformed, NotFound
-from ipvm_kernel.ipld import CID, PEER, Block, encode
+from ipvm_kernel.errors import BadInput, Forged, IpvmError, LimitExceeded, Malformed, NotFound
+from ipvm_kernel.ipld import CID, PEER, Block, decode, encode
 from ipvm_kernel.ipld.unixfs import read
 from ipvm_kernel.model import Invocation, Receipt
 from ipvm_kernel.printable import printable
 from ipvm_kernel.sharing.manifest import Answered, Content, Opened, opened
 from ipvm_kernel.store import Entry, Filing, Parcel
-from ipvm_kernel.trust.attestation import Attestation
+from ipvm_kernel.trust.attestation import LIMITS, TAG, Attestation
 from ipvm_kernel.trust.attestation import read as read_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ipvm_kernel.store import OnFile, Role, Store
 
 _ROLES: Final[dict[str, Role]] = {"module": "module", "input": "input", "output": "value", "file": "input"}
 _STEP: Final = 256
+
+ANSWERS: Final = 64
+"""Receipts of one task in an archive, at most: each is read with its task."""
+
+SIGNATURES: Final = 16
+"""Statements about one receipt that are looked at; it is checked of each whether its issuer signed it."""
 
 T = TypeVar("T", Receipt, Invocation)
 
@@ -141,20 +147,62 @@ def unpack(blocks: Blocks, root: CID, store: Store, *, trust: bool = False, max_
 
 
 def _statements(blocks: Blocks, made: Opened, arrival: Arrival) -> None:
-    """Read the statements of a share; what is forged or about something else is dropped and told."""
-    if not made.statements:
-        return
-    about = {one.receipt: one.instruction for one in made.receipts}
-    for cid in made.statements:
+    """Read the statements of a share; what is forged or about something else is dropped and told.
+
+    Raises:
+        LimitExceeded: There are more than any receipts could need.
+    """
+    most = SIGNATURES * len(made.receipts)
+    if len(made.statements) > most:
+        raise LimitExceeded(
+            f"expected at most {SIGNATURES} statements a receipt, {most:,} in all, found {len(made.statements):,} in the "
+            f"share {arrival.root}: nothing was taken"
+        )
+    read_signatures(blocks, made.statements, {one.receipt: one.instruction for one in made.receipts}, arrival)
+
+
+def read_signatures(
+    blocks: Blocks, statements: Iterable[CID], about: Mapping[CID, CID | None], arrival: Arrival
+) -> None:
+    """Read statements about some receipts; what is forged, too many or about something else is dropped and told.
+
+    What a statement is about is looked at before its signature is, which takes longer.
+
+    Args:
+        blocks: Where they are.
+        statements: Their CIDs.
+        about: The receipts that came along, and the instruction of each, or None where that is not known yet.
+        arrival: Where they are noted.
+    """
+    counts: dict[CID, int] = {}
+    for cid in dict.fromkeys(statements):
         try:
             block = Block(cid, blocks.get(cid))
+            receipt = _subject(block)
+            if receipt not in about or receipt not in blocks:
+                raise Forged(f"the statement {cid} is about no receipt that came along")
+            counts[receipt] = counts.get(receipt, 0) + 1
+            if counts[receipt] > SIGNATURES:
+                if counts[receipt] == SIGNATURES + 1:
+                    arrival.refused.append(f"signatures of the receipt {receipt} beyond the first {SIGNATURES}")
+                continue
             statement = read_statement(block)
-            if about.get(statement.receipt) != statement.instruction:
-                raise Forged(f"the statement {cid} is not about a receipt of this share, as it stands there")
+            if about[receipt] not in {None, statement.instruction}:
+                raise Forged(f"the statement {cid} is about a receipt of this share, and about another task")
         except IpvmError as error:
-            arrival.refused.append(error.message)
+            arrival.refused.append(f"a signature, without which its receipt stays: {error.message}")
         else:
             arrival.signed.setdefault(statement.receipt, []).append(Signed(block, statement))
+
+
+def _subject(block: Block) -> CID:
+    """Return the receipt that a statement says it is about, whoever signed it: nothing of it is checked yet."""
+    match decode(block.data, LIMITS):
+        case [_, dict() as signed] if (
+            type(said := signed.get(TAG)) is dict and type(receipt := said.get("receipt")) is CID
+        ):
+            return receipt
+    raise Malformed(f"expected a statement that names a receipt, found another value: {block.cid}")
 
 
 def _filings(blocks: Blocks, receipts: list[Answered], store: Store, arrival: Arrival) -> Iterator[Filing]:
@@ -173,10 +221,20 @@ def _filings(blocks: Blocks, receipts: list[Answered], store: Store, arrival: Ar
 
 
 def _known(found: OnFile | None, one: Answered, store: Store) -> OnFile | None:
-    """Return how a receipt is on file with its task, or None."""
+    """Return how a receipt is on file with its task, or None: also where it is there and what explains it is not."""
     if found is not None and found.cid != one.receipt:
         found = next((other for other in store.receipts_of(one.instruction) if other.cid == one.receipt), None)
-    return found if found is not None and found.ran is not None and found.here else None
+    return found if found is not None and _explained(found, store) else None
+
+
+def _explained(found: OnFile, store: Store) -> bool:
+    """Return True if a receipt on file is here with the blocks of its task: one that a peer gave comes without them."""
+    return (
+        found.here
+        and found.ran is not None
+        and store.size(found.instruction) is not None
+        and store.size(found.ran) is not None
+    )
 
 
 def filing_of(blocks: Blocks, one: Answered, signed: Iterable[Signed], *, trust: bool, at: float) -> Filing:

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipvm_kernel.errors import BadInput, HashNotAllowed, IpvmError, LimitExceeded, Malformed, Mismatch, NotFound
+from ipvm_kernel.homestar import capsules
 from ipvm_kernel.ipld import CID, Block, car, encode
 from ipvm_kernel.ipld.bases import to_varint
 from ipvm_kernel.ipld.unixfs import file_cid
-from ipvm_kernel.session import shares
+from ipvm_kernel.session import bringing, shares
 from ipvm_kernel.session.arriving import is_here
+from ipvm_kernel.trust import Key
 from tests.peers import needs
 from tests.sharing.forger import EMPTY, Forger, answer, lie, word
 from tests.sharing.people import Person, outputs, people
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ipvm_kernel.model import Receipt, Task
     from tests.daemons import Kubo
 
 ELSEWHERE: Final = Block.of("is not in the archive").cid
@@ -180,6 +183,70 @@ def test_receipts_in_an_archive_of_others_are_on_file_and_not_used(bob: Person, 
     assert len(arrival.refused) == 2
     assert all("no receipt on file" in line and "\n" not in line for line in arrival.refused)
     assert handle.result() == 3
+
+
+def archive_of(path: Path, task: Task, receipts: list[Receipt], *more: Block) -> Path:
+    """Write an archive, which is no share, of receipts of one task."""
+    with path.open("wb") as file:
+        blocks = [task.invocation.block, *(receipt.block for receipt in receipts), *more]
+        car.write(file, [receipts[0].cid], [(block.cid, block.data) for block in blocks])
+    return path
+
+
+@pytest.mark.parametrize("count", [64, 65])
+def test_a_task_has_at_most_64_receipts_in_an_archive(bob: Person, tmp_path: Path, count: int) -> None:
+    """
+    An archive of many receipts of one task, each of which would be read and kept with the task, is refused whole.
+    """
+    task = bob.numbers().add(1, 2).task
+    archive = archive_of(tmp_path / "x.car", task, [answer(task, number) for number in range(count)])
+    before = bob.held()
+    if count > 64:
+        with pytest.raises(LimitExceeded, match="at most 64 receipts of one task"):
+            bob.load(archive)
+        assert bob.held() == before
+    else:
+        assert len(bob.load(archive).receipts) == 64
+
+
+def test_a_few_signatures_of_each_receipt_are_looked_at(bob: Person, tmp_path: Path) -> None:
+    """
+    Of a receipt with very many signatures the first sixteen are taken, in whatever archive; the rest is told in one line, and
+    not one of it is verified. Of a share that lists more than its receipts could need nothing is taken.
+    """
+    task = bob.numbers().add(1, 2).task
+    receipt = answer(task, 3)
+    words = [word(Key(bytes([number]) * 32), receipt.cid, task.run.cid) for number in range(1, 21)]
+    arrival = bob.load(archive_of(tmp_path / "x.car", task, [receipt], *words))
+
+    assert len(arrival.signed[receipt.cid]) == 16
+    assert arrival.refused == [f"signatures of the receipt {receipt.cid} beyond the first 16"]
+    before = bob.held()
+    with pytest.raises(LimitExceeded, match="at most 16 statements a receipt"):
+        bob.load(Forger().task(task, receipt, *words).archive(tmp_path / "share.car"))
+    assert bob.held() == before
+
+
+def test_a_receipt_that_a_peer_gave_before_keeps_no_task_out(
+    shared: tuple[Person, Path], bob: Person, tmp_path: Path
+) -> None:
+    """
+    A receipt that came without its task, from whomever, is put on file with its task as soon as a share has it: then it is
+    replayed for who trusts its signer, checked by its CID, and passed on.
+    """
+    alice, archive = shared
+    task = alice.numbers().add(1, 2)
+    receipt = alice.session.known(task.cid)
+    assert receipt is not None
+    bringing.keep(bob.session.store, capsules.Stored(task.cid, receipt), engine="peer", trusted=False)
+    bob.session.store.sync()
+    arrival = bob.load(archive)
+    bob.policy.trust_key(alice.key.did)
+
+    assert arrival.new == 7
+    assert is_here(bob.session, arrival.root)
+    assert bob.run(bob.numbers().add(1, 2)) == {"replayed": 1}
+    assert not shares.check(bob.session, arrival.root).failed
 
 
 def test_a_trusted_archive_of_others_is_used(bob: Person, tmp_path: Path) -> None:
