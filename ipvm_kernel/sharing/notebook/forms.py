@@ -6,9 +6,13 @@ what can be said better is said before.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.util
+import json
 import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.errors import LimitExceeded, Malformed, NotFound
@@ -16,7 +20,7 @@ from ipvm_kernel.printable import printable, size
 from ipvm_kernel.sharing.notebook import jsontext
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 MOST_CELLS: Final = 10_000
 MOST_OUTPUTS: Final = 100_000
@@ -193,10 +197,12 @@ def _upgrade(raw: dict[str, Any]) -> None:
 
 
 def _validate(raw: dict[str, Any]) -> None:
-    """Let nbformat itself say whether it is valid. Fields that a later 4.x added are allowed, and go when it is written."""
-    from nbformat.validator import iter_validate
-
+    """Let nbformat say whether it is valid. Fields that a later 4.x added are allowed, and go when it is written."""
     newer, raw["nbformat_minor"] = raw["nbformat_minor"] > 5, 5
+    if _is_valid(raw, newer):
+        return
+    from nbformat.validator import iter_validate  # which takes 0.7 s to load, and says where and why
+
     error: Any = next(iter(iter_validate(raw, version=4, version_minor=5, relax_add_props=newer)), None)
     if error is not None:
         steps = list(error.relative_path)
@@ -206,3 +212,49 @@ def _validate(raw: dict[str, Any]) -> None:
             f"Expected nbformat 4.5 at ${printable(path, limit=200)}, found: {said}. "
             "Open and save it in JupyterLab, or remove the cell."
         )
+
+
+def _is_valid(raw: dict[str, Any], newer: bool) -> bool:
+    """Return True if nbformat's own schema says that a notebook is valid; False too where that cannot be asked by itself."""
+    check = _schema(newer)
+    if check is None:
+        return False
+    try:
+        check(raw)
+    except ValueError:  # that of fastjsonschema is one
+        return False
+    return True
+
+
+@functools.cache
+def _schema(relaxed: bool) -> Callable[[Any], object] | None:
+    """Return what holds a notebook against the schema that nbformat comes with, by the validator that nbformat uses.
+
+    nbformat itself is not loaded for that. None if its schema does not lie where it did.
+    """
+    try:
+        import fastjsonschema
+
+        found = importlib.util.find_spec("nbformat")
+        assert found is not None
+        assert found.origin is not None
+        schema = json.loads(Path(found.origin).with_name("v4").joinpath("nbformat.v4.5.schema.json").read_bytes())
+        if relaxed:
+            _relax(schema)
+        made: Callable[[Any], object] = fastjsonschema.compile(schema)
+    except (ImportError, OSError, ValueError, AssertionError):
+        return None
+    return made
+
+
+def _relax(schema: Any) -> None:
+    """Allow fields that a schema does not know, wherever it forbids them."""
+    pending = [schema]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, dict):
+            if "additionalProperties" in current:
+                current["additionalProperties"] = True
+            pending += current.values()
+        elif isinstance(current, list):
+            pending += current
