@@ -85,7 +85,8 @@ def trust(
         case "quorum":
             policy.set_quorum(_number(who))
             return View(
-                f"a receipt of others is used if {plural(policy.quorum, 'key')} that you trust signed it", data=[{"quorum": policy.quorum}]
+                f"a receipt of others is used if {plural(policy.quorum, 'key')} that you trust signed it",
+                data=[{"quorum": policy.quorum}],
             )
         case "optimistic":
             return _optimistic(who, sample)
