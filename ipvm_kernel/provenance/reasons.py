@@ -73,13 +73,14 @@ def why(store: Store, task: Task, names: Names = nameless, around: Mapping[CID, 
     if found is not None:
         told.receipt = found.cid
         _on_file(asked, told, found, entries)
-    elif any(entry.how != "loaded" for entry in entries):
-        last = next(entry for entry in entries if entry.how != "loaded")
+    elif entries:
+        last = next((entry for entry in entries if entry.how != "loaded"), entries[0])
+        verb = "brought here" if last.how == "loaded" else "run"
         told.verdict = "uncacheable"
         told.reasons.append(
             f"it was run {when(last.at)}{where(store, last)} and failed: {printable(last.error, limit=300)}"
             if last.error
-            else f"it was run {when(last.at)}{where(store, last)}, and its receipt was taken off file since"
+            else f"it was {verb} {when(last.at)}{where(store, last)}, and its receipt was taken off file since"
         )
         told.reasons.append(_fate(last.error) if last.error else "what was forgotten is run again")
     else:
