@@ -44,17 +44,19 @@ class Resources:
     Args:
         store: Where it is kept.
         settings: Where it may come from; what the environment says, read when it is first needed, unless given.
+        alone: Nobody is asked, no file and no place is looked at: what is not in the store is not there.
 
     Attributes:
         watch: Told of each step of a fetch, in whichever thread makes it.
         more: Gives who else may be asked, after Kubo and the gateway.
     """
 
-    def __init__(self, store: Store, settings: Settings | None = None) -> None:
+    def __init__(self, store: Store, settings: Settings | None = None, *, alone: bool = False) -> None:
         self.watch: Callable[[Fetching], None] | None = None
         self.more: Callable[[], Sequence[Source]] | None = None
         self._store = store
         self._settings = settings
+        self._alone = alone
         self._sources: list[Source] | None = None
         self._flights = Flights()
         self._modules: set[CID] = set()
@@ -128,6 +130,7 @@ class Resources:
         """
         if self.has(cid):
             return self._store.pins().get(f"ipfs://{cid}", cid) if self._store.size(cid) is None else cid
+        self._may_ask(str(cid))
         return self._wait(str(cid), stop, lambda flight: self._bring(cid, use, flight))
 
     def obtain(self, text: str, use: Use = "input", stop: Stop | None = None) -> CID:
@@ -142,6 +145,7 @@ class Resources:
         place = address.parse(text)
         if place.kind == "content" and place.cid is not None:
             return self.fetch(place.cid, use, stop)
+        self._may_ask(text)
         before = self._store.pins().get(text)
         if before is not None and self._store.size(before) is not None:
             if place.kind != "file" or not Path(place.path).is_file():
@@ -160,10 +164,14 @@ class Resources:
             As `provide` does.
         """
         place = address.parse(text)
-        if place.kind != "web":
+        if place.kind != "web" or self._alone:
             return self.obtain(text, "input", stop)
         before = self._store.pins().get(text)
         return self._wait(text, stop, lambda flight: self._download(text, "input", before, flight))
+
+    def _may_ask(self, text: str) -> None:
+        if self._alone:
+            raise NotFound(f"{printable(text, limit=300)} did not come along, and nobody else is asked for it")
 
     # --- places -------------------------------------------------------------------------------------------------------
 

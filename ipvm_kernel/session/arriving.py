@@ -112,6 +112,15 @@ def file_in(index: Index, cid: CID) -> bytes:
     return b"".join(read(cid, index.get, max_bytes=_NOTEBOOK_BYTES))
 
 
+@contextlib.contextmanager
+def about_notebook(cid: CID) -> Iterator[None]:
+    """Say of what is wrong that it is in the notebook that was shared, and not in the archive."""
+    try:
+        yield
+    except IpvmError as error:
+        raise type(error)(f"the shared notebook {cid} is none that can be read: {error.message}") from None
+
+
 def fetch_share(session: Session, root: CID) -> Arrival | None:
     """Bring in a share by its CID, from whoever may be asked, unless all of it is here.
 
@@ -213,7 +222,8 @@ def write_notebook(session: Session, root: CID, folder: Path | None = None, *, b
         raise BadInput(f"expected a shared notebook, found a shared {share.kind}: `ipvm show {root}` shows it")
     name = _file_name(share.name, root)
     refused: list[str] = []
-    data = notebooks.opened(session.store.read(share.about), banner=banner, dropped=refused)
+    with about_notebook(share.about):
+        data = notebooks.opened(session.store.read(share.about), banner=banner, dropped=refused)
     target = folder if folder is not None else _free(Path.cwd(), name.removesuffix(".ipynb"))
     files: list[str] = []
     with Place(target) as place:

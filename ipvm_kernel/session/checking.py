@@ -1,56 +1,37 @@
 """Checking what somebody shared, without a kernel: that every receipt is intact, who signed it, and what a rerun gives.
 
-What is run again are the tasks in the archive, in a store that ends with the check; the notebook's Python is never run.
+What is run again are the tasks in the archive, in a store that ends with the check; the notebook's Python is never run. A
+check changes nothing of the user's: who signed for something else than what came out is told, with the command that takes
+their word no longer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
-import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ipvm_kernel.errors import BadInput, IpvmError
-from ipvm_kernel.ipld import CID, Block, encode
-from ipvm_kernel.model import Invocation, Receipt, Workflow
+from ipvm_kernel.errors import IpvmError
+from ipvm_kernel.ipld import CID, encode
+from ipvm_kernel.model import Receipt
 from ipvm_kernel.printable import printable
-from ipvm_kernel.session import arriving, sharing
-from ipvm_kernel.session.session import Session
-from ipvm_kernel.session.signing import identity
+from ipvm_kernel.session import arriving, rerunning, sharing
+from ipvm_kernel.session.rerunning import Again, seconds_from_text, share_from_text
 from ipvm_kernel.sharing import notebook as notebooks
 from ipvm_kernel.sharing.manifest import Answered, Share
 from ipvm_kernel.sharing.unpacking import filing_of
 from ipvm_kernel.store import Parcel
-from ipvm_kernel.store.sqlite import SqliteStore
-from ipvm_kernel.trust import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ipvm_kernel.engine.answers import Answer
-    from ipvm_kernel.model import Task
+    from ipvm_kernel.session.session import Session
     from ipvm_kernel.sharing.notebook import Notebook
     from ipvm_kernel.store import Store
     from ipvm_kernel.trust.attestation import Attestation
-
-
-class Again(msgspec.Struct, frozen=True):
-    """What came of running a task again.
-
-    Attributes:
-        instruction: The task.
-        verdict: `same`, `different`, or `failed`: it could not be run again here.
-        told: More about it, safe to show.
-        seconds: How long it took.
-    """
-
-    instruction: CID
-    verdict: str
-    told: str = ""
-    seconds: float = 0.0
 
 
 class CheckedCell(msgspec.Struct, kw_only=True):
@@ -78,23 +59,27 @@ class Checked(msgspec.Struct, kw_only=True):
         name: What was checked, safe to show.
         cells: Cell by cell.
         share: The share, if it was one.
-        signed: Who signed each receipt.
+        signed: Who signed each receipt, whether their word holds or not.
+        lapsed: Whose word about a receipt does not hold now, and why.
         took: Seconds that each task took where it was run; 0 if nobody said.
         funcs: The function of each task.
         refused: Statements that were dropped, and why.
         left: What did not come along: bytes of each, by name or CID.
         again: What came of running tasks again.
+        all: That was asked of all tasks.
     """
 
     name: str
     cells: list[CheckedCell]
     share: Share | None = None
     signed: dict[CID, list[str]] = msgspec.field(default_factory=dict)
+    lapsed: dict[CID, dict[str, str]] = msgspec.field(default_factory=dict)
     took: dict[CID, float] = msgspec.field(default_factory=dict)
     funcs: dict[CID, str] = msgspec.field(default_factory=dict)
     refused: list[str] = msgspec.field(default_factory=list)
     left: list[str] = msgspec.field(default_factory=list)
     again: dict[CID, Again] = msgspec.field(default_factory=dict)
+    all: bool = False
 
     @property
     def receipts(self) -> dict[CID, CID]:
@@ -111,53 +96,61 @@ class Checked(msgspec.Struct, kw_only=True):
         """True if something is not what it is said to be."""
         return any(cell.broken for cell in self.cells) or any(one.verdict == "different" for one in self.again.values())
 
+    @property
+    def unshown(self) -> int:
+        """How many tasks were to be run again, as all were, and could not be: what their receipts say was not shown."""
+        return sum(one.verdict == "failed" for one in self.again.values()) if self.all else 0
+
 
 def check(
     session: Session,
     what: Path | CID,
     *,
     rerun: float = 0.0,
+    seconds: float | None = None,
     told: Callable[[str], object] = lambda _: None,
 ) -> Checked:
-    """Check a notebook, an archive or a share.
+    """Check a notebook, an archive or a share. Nothing of the user's is changed.
 
     Args:
         session: Where a notebook's receipts are, and whose policy holds.
         what: A notebook's or an archive's path, or the CID of a share.
-        rerun: The share of pure tasks that is run again, 0 to 1, chosen by chance.
+        rerun: The share of calls of Wasm that is run again, 0 to 1, chosen by chance.
+        seconds: How long each may run; a minute if it is not given.
         told: Called with a line of progress.
 
     Raises:
         NotFound: It is not here, and nobody has it.
         Malformed, Mismatch: It is not what it is said to be as a whole.
     """
-    with _scratch(session) as scratch:
+    with rerunning.scratch(session, seconds) as scratch:
         if isinstance(what, Path) and not arriving.is_archive(what):
-            checked = _notebook(session, scratch, what, rerun=bool(rerun))
+            checked, said = _notebook(session, scratch, what, rerun=bool(rerun))
         else:
             with _archive(session, what) as path:
-                checked = _share(scratch, path, printable(str(what), limit=200))
+                checked, said = _share(scratch, path, printable(str(what), limit=200))
+        _signed(session, checked, said)
         if rerun:
-            _again(scratch, checked, rerun, told)
-    _put_aside(session, checked)
+            checked.all = rerun >= 1
+            checked.again = rerunning.again(
+                session, scratch, checked.receipts, rerun,
+                lambda ended, count, cid: told(f"{ended:,} of {count:,} run again: {checked.funcs.get(cid, '')}"),
+            )  # fmt: skip
     return checked
 
 
-@contextlib.contextmanager
-def _scratch(session: Session) -> Iterator[Session]:
-    """Give a session of its own, which ends with its store and its policy, and shares the compiled code of another."""
-    with tempfile.TemporaryDirectory(prefix="ipvm-check-") as folder:
-        scratch = Session(
-            SqliteStore(Path(folder) / "store"),
-            limits=session.limits,
-            policy=Policy(),
-            code=session.library.cache.folder,
-        )
-        scratch.admission.believing = True
-        try:
-            yield scratch
-        finally:
-            scratch.close()
+def _signed(session: Session, checked: Checked, said: Mapping[CID, Sequence[Attestation]]) -> None:
+    """Note who signed each receipt, and whose word does not hold at this moment."""
+    now = time.time()
+    for instruction, statements in said.items():
+        failing: dict[str, str] = {}
+        for made in statements:
+            why = session.policy.failing(made, receipt=made.receipt, instruction=instruction, now=now)
+            failing[made.issuer] = why if failing.get(made.issuer, why) else ""
+        checked.signed[instruction] = [*failing, *checked.signed.get(instruction, [])]
+        lapsed = {did: why for did, why in failing.items() if why}
+        if lapsed:
+            checked.lapsed[instruction] = lapsed
 
 
 @contextlib.contextmanager
@@ -172,13 +165,13 @@ def _archive(session: Session, what: Path | CID) -> Iterator[Path]:
         finally:
             path.unlink(missing_ok=True)
         return
-    with tempfile.TemporaryDirectory(prefix="ipvm-check-") as folder:
-        path = Path(folder) / "share.car"
+    with rerunning.folder() as folder:
+        path = folder / "share.car"
         sharing.write_archive(session, what, path)
         yield path
 
 
-def _share(scratch: Session, path: Path, name: str) -> Checked:
+def _share(scratch: Session, path: Path, name: str) -> tuple[Checked, dict[CID, list[Attestation]]]:
     """Check an archive: all of it is brought into a store of its own, which refuses what does not fit."""
     with arriving.indexed(path) as (archive, index):
         parcel, arrival = arriving.unpacked(scratch, archive, index)
@@ -187,19 +180,32 @@ def _share(scratch: Session, path: Path, name: str) -> Checked:
     share = arrival.opened.share if arrival.opened is not None else None
     cells: list[CheckedCell] = []
     if share is not None and share.kind == "notebook":
-        cells = _cells(notebooks.read(scratch.store.read(share.about)))
+        with arriving.about_notebook(share.about):
+            cells = _cells(notebooks.read(scratch.store.read(share.about)))
     _sorted(cells, receipts)
+    _contradictions(scratch.store, cells, arrival.receipts)
     called = printable(share.name, limit=200) if share is not None else name
     checked = Checked(name=called, cells=cells, share=share, refused=arrival.refused)
-    checked.signed = {
-        one.instruction: list(dict.fromkeys(signed.made.issuer for signed in arrival.signed.get(one.receipt, ())))
-        for one in arrival.receipts
-    }
+    said: dict[CID, list[Attestation]] = {one.instruction: [] for one in arrival.receipts}
+    for one in arrival.receipts:
+        said[one.instruction] += [signed.made for signed in arrival.signed.get(one.receipt, ())]
     checked.took = {one.instruction: one.took / 1000 for one in arrival.receipts}
     if arrival.opened is not None:
         left = [one for one in (*arrival.opened.left, *arrival.absent) if one.part != "block"]
         checked.left = [f"{one.part} {one.name or one.cid}, {one.size:,} bytes" for one in left]
-    return _named(scratch.store, checked)
+    return _named(scratch.store, checked), said
+
+
+def _contradictions(store: Store, cells: list[CheckedCell], answered: list[Answered]) -> None:
+    """Say where an archive, which is no share, answers a task twice and not alike: which of them is true it does not say."""
+    first: dict[CID, Receipt] = {}
+    for one in answered:
+        receipt = Receipt.trusted(store.get(one.receipt))
+        other = first.setdefault(one.instruction, receipt)
+        if other is not receipt and encode(other.out.to_ipld()) != encode(receipt.out.to_ipld()):
+            for cell in cells:
+                if one.instruction in cell.receipts:
+                    cell.broken[one.instruction] = f"two receipts answer it differently, {other.cid} and {receipt.cid}"
 
 
 def _cells(notebook: Notebook) -> list[CheckedCell]:
@@ -246,7 +252,9 @@ class _OfStore:
         return self._store.cids()
 
 
-def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) -> Checked:
+def _notebook(
+    session: Session, scratch: Session, path: Path, *, rerun: bool
+) -> tuple[Checked, dict[CID, list[Attestation]]]:
     """Check a notebook whose receipts are in the session's own store."""
     store = session.store
     offer = sharing.prepare(session, path, secrets=True)
@@ -258,9 +266,10 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
         [*wanted.values(), *(one.receipt for one in offer.bundle.receipts.values())]
     )
     filings = []
+    said: dict[CID, list[Attestation]] = {}
     for instruction, receipt in wanted.items():
         one = Answered(instruction, receipt, 0)
-        checked.signed[instruction] = _issuers(signers, receipt)
+        said[instruction] = signers.get(receipt, [])
         try:
             filings.append(filing_of(_OfStore(store), one, (), trust=False, at=0.0))
         except IpvmError as error:
@@ -270,8 +279,8 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
     named = {filing.entry.instruction for filing in filings}
     for gathered in offer.bundle.receipts.values():
         checked.took[gathered.instruction] = gathered.seconds
-        checked.signed[gathered.instruction] = _issuers(signers, gathered.receipt)
-        if gathered.own and not checked.signed[gathered.instruction]:
+        said[gathered.instruction] = signers.get(gathered.receipt, [])
+        if gathered.own and not said[gathered.instruction]:
             checked.signed[gathered.instruction] = ["here"]
         if gathered.instruction not in named:
             one = Answered(gathered.instruction, gathered.receipt, 0)
@@ -285,12 +294,7 @@ def _notebook(session: Session, scratch: Session, path: Path, *, rerun: bool) ->
             filings=filings,
         )
     )
-    return _named(scratch.store, checked)
-
-
-def _issuers(signers: Mapping[CID, list[Attestation]], receipt: CID) -> list[str]:
-    """Return who signed for a receipt, each once, whether they count or not."""
-    return list(dict.fromkeys(made.issuer for made in signers.get(receipt, [])))
+    return _named(scratch.store, checked), said
 
 
 def _pieces(store: Store, cid: CID) -> Iterator[bytes]:
@@ -304,97 +308,4 @@ def _named(store: Store, checked: Checked) -> Checked:
     return checked
 
 
-# --- Running again ---
-
-
-def _again(scratch: Session, checked: Checked, share: float, told: Callable[[str], object]) -> None:
-    """Run some of the tasks again, and compare."""
-    tasks = {}
-    for instruction, receipt in checked.receipts.items():
-        made = Receipt.trusted(scratch.store.get(receipt))
-        tasks[instruction] = Invocation.from_block(scratch.store.get(made.ran), trusted=True).task
-    chosen = _chosen(list(tasks), share)
-    _run(scratch, checked, tasks, chosen, told)
-    different = [one.instruction for one in checked.again.values() if one.verdict == "different"]
-    before = _before(tasks, different)
-    if before - chosen:
-        # They were run with values of the share that were not: whoever signed for those may be the one who is wrong.
-        before.update(different)
-        scratch.forget(before)
-        _run(scratch, checked, {cid: tasks[cid] for cid in tasks if cid in before}, before, told)
-    scratch.take_notices()  # that something differs is told by task
-
-
-def _run(
-    scratch: Session, checked: Checked, tasks: Mapping[CID, Task], chosen: set[CID], told: Callable[[str], object]
-) -> None:
-    ended, receipts = 0, checked.receipts
-    for answer in scratch.run(Workflow(tasks=tuple(tasks.values())), rerun=chosen):
-        if answer.instruction not in chosen:
-            continue
-        ended += 1
-        checked.again[answer.instruction] = _compared(answer, scratch.store.get(receipts[answer.instruction]))
-        told(f"{ended:,} of {len(chosen):,} run again: {checked.funcs.get(answer.instruction, '')}")
-
-
-def _before(tasks: Mapping[CID, Task], instructions: Iterable[CID]) -> set[CID]:
-    """Return everything that some tasks await, and what that awaits, as far as it came along."""
-    found: set[CID] = set()
-    pending = list(instructions)
-    while pending:
-        for promise in tasks[pending.pop()].run.awaits:
-            if promise.instruction in tasks and promise.instruction not in found:
-                found.add(promise.instruction)
-                pending.append(promise.instruction)
-    return found
-
-
-def _put_aside(session: Session, checked: Checked) -> None:
-    """Take no word any more of those who signed for something else than what came out here."""
-    different = [one for one in checked.again.values() if one.verdict == "different"]
-    mine = identity(session) if different else None
-    receipts = checked.receipts if different else {}
-    for one in different:
-        name, receipt = checked.funcs.get(one.instruction, "?"), receipts[one.instruction]
-        why = f"divergence: {name} ({one.instruction.short}) {one.told}, where the receipt of the share is {receipt}"
-        signers = [did for did in checked.signed.get(one.instruction, []) if did.startswith("did:")]
-        for did in signers:
-            if mine is None or did != mine.did:
-                session.policy.quarantine(did, why)
-
-
-def _chosen(instructions: list[CID], share: float) -> set[CID]:
-    """Choose by chance, at least one: whoever made the receipts must not know which."""
-    if share >= 1 or not instructions:
-        return set(instructions)
-    count = max(1, round(len(instructions) * share))
-    return set(random.SystemRandom().sample(instructions, count))
-
-
-def _compared(answer: Answer, block: Block) -> Again:
-    theirs, ours = Receipt.trusted(block), answer.receipt
-    if ours is None or (not answer.filed and answer.how != "replayed"):
-        error = ours.error if ours is not None else None
-        why = error.get("message") if isinstance(error, dict) else None
-        return Again(answer.instruction, "failed", printable(str(why or answer.how), limit=300), answer.seconds)
-    if encode(theirs.out.to_ipld()) == encode(ours.out.to_ipld()):
-        return Again(answer.instruction, "same", "", answer.seconds)
-    return Again(answer.instruction, "different", f"gave {ours.cid} here", answer.seconds)
-
-
-def share_from_text(text: str) -> float:
-    """Return the part that `--rerun` names: "all", or a number of percent.
-
-    >>> share_from_text("all"), share_from_text("5%")
-    (1.0, 0.05)
-
-    Raises:
-        BadInput: It is neither.
-    """
-    try:
-        share = 1.0 if text.strip().lower() == "all" else float(text.strip().removesuffix("%")) / 100
-    except ValueError:
-        share = -1.0
-    if not 0 < share <= 1:
-        raise BadInput(f"expected 'all' or a part such as 5%, found {printable(text, limit=40)!r}")
-    return share
+__all__ = ["Again", "Checked", "CheckedCell", "check", "seconds_from_text", "share_from_text"]

@@ -78,4 +78,6 @@ def _read(session: Session, what: Path | CID) -> tuple[Notebook, dict[CID, CID],
         made = arriving.share_of(session, what)
         data = session.store.read(made.share.about)
     receipts = {one.instruction: one.receipt for one in made.receipts}
-    return notebooks.read(data), receipts, f"{made.share.name} ({what if isinstance(what, CID) else what.name})"
+    with arriving.about_notebook(made.share.about):
+        notebook = notebooks.read(data)
+    return notebook, receipts, f"{made.share.name} ({what if isinstance(what, CID) else what.name})"

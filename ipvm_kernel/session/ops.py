@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ipvm_kernel import plugins
@@ -13,23 +13,27 @@ if TYPE_CHECKING:
 
 
 class Ops(Mapping[str, "Op"]):
-    """Operations by name: those that were given, and those that are installed."""
+    """Operations by name: calls of Wasm, those that were given, and those that are installed unless they are not wanted."""
 
-    def __init__(self, means: Means, given: Mapping[str, Op] | None = None) -> None:
+    def __init__(self, means: Means, given: Mapping[str, Op] | None = None, *, installed: bool = True) -> None:
         self._means = means
+        self._installed = installed
         # What every session needs is not looked for: finding plug-ins reads the metadata of every installed package.
         self._made: dict[str, Op] = {WasmRun.name: WasmRun(means), **(given or {})}
 
     def __getitem__(self, name: str) -> Op:
         found = self._made.get(name)
         if found is None:
-            if name not in plugins.names("ops"):
+            if name not in self._names():
                 raise KeyError(name)
             found = self._made[name] = plugins.load("ops", name)(self._means)
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter({*self._made, *plugins.names("ops")})
+        return iter({*self._made, *self._names()})
 
     def __len__(self) -> int:
-        return len({*self._made, *plugins.names("ops")})
+        return len({*self._made, *self._names()})
+
+    def _names(self) -> Iterable[str]:
+        return plugins.names("ops") if self._installed else ()

@@ -52,6 +52,7 @@ class Session:
         limits: What any task may use, whatever it asks for.
         code: The folder of compiled code; beside the store unless another is given.
         policy: Whom the user trusts; what the file beside the store says unless another is given.
+        alone: Use what the store holds and ask nobody else, and do nothing but calls of Wasm.
 
     Raises:
         StoreError: The store cannot be opened.
@@ -65,22 +66,23 @@ class Session:
         limits: Limits | None = None,
         code: Path | None = None,
         policy: Policy | None = None,
+        alone: bool = False,
     ) -> None:
         self.notices: list[str] = []
         self.store = opening.opened(store)
         self.library = Library(code or opening.code_folder(store))
         self.limits = limits or Limits()
-        self.resources = Resources(self.store)
-        self.ops = Ops(Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources))
+        self.resources = Resources(self.store, alone=alone)
+        means = Means(self.store, self.library, functools.partial(plugins.load, "toolchains"), self.resources)
+        self.ops = Ops(means, installed=not alone)
         self.named = Named()
         self.policy = policy or opening.policy_beside(self.store)
         examiner = admitting.Examiner(self.store, self.ops, self.load)
         self.admission = Admission(self.store, self.policy, examiner, self.notices.append)
         self.lending = Lending(self.store, self.admission, self.resources, self.notices.append)
         self.resources.more = self.lending.sources
-        self._runner = Runner(
-            self.store, self.ops, self.limits, executor, admission=self.admission, ask=self.lending.ask
-        )
+        ask = None if alone else self.lending.ask
+        self._runner = Runner(self.store, self.ops, self.limits, executor, admission=self.admission, ask=ask)
 
     @property
     def tally(self) -> Tally:
@@ -279,8 +281,7 @@ class Session:
     def answer_for(self, handle: Handle, *, timeout: float | None = None, rerun: bool = False) -> Answer:
         """Run what is not on file and return the handle's answer."""
         cid = handle.cid
-        known = None if rerun else self._runner.remembered(cid)
-        if known is not None:
+        if not rerun and (known := self._runner.remembered(cid)) is not None:
             return known
         return _there(self._run_for([handle], {cid} if rerun else set()).wait(timeout).answer(cid))
 

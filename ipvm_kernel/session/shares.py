@@ -20,7 +20,7 @@ from ipvm_kernel.session.arriving import (
     share_of,
     write_notebook,
 )
-from ipvm_kernel.session.checking import Again, Checked, CheckedCell, check, share_from_text
+from ipvm_kernel.session.checking import Again, Checked, CheckedCell, check, seconds_from_text, share_from_text
 from ipvm_kernel.session.comparing import SharesDiff, compare
 from ipvm_kernel.session.serving import Shelved, lend
 from ipvm_kernel.session.sharing import Offer, prepare, seal, secret, undo, write_archive
@@ -30,6 +30,7 @@ from ipvm_kernel.sharing import packing
 from ipvm_kernel.sharing.gathering import MOST_BYTES
 from ipvm_kernel.sharing.manifest import Share
 from ipvm_kernel.sharing.unpacking import Arrival
+from ipvm_kernel.trust.attestation import Attestation
 
 if TYPE_CHECKING:
     from ipvm_kernel.exchange.kubo import Kubo
@@ -192,6 +193,7 @@ __all__ = [
     "MOST_BYTES",
     "Again",
     "Arrival",
+    "Attestation",
     "Checked",
     "CheckedCell",
     "Listed",
@@ -216,6 +218,7 @@ __all__ = [
     "path_cid",
     "prepare",
     "seal",
+    "seconds_from_text",
     "secret",
     "share_from_text",
     "share_named",
