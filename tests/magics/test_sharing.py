@@ -12,7 +12,7 @@ from ipvm_kernel.ipld import CID, Block, car, dagjson
 from ipvm_kernel.session import set_default, shares
 from tests.magics.conftest import WAT
 from tests.magics.test_verbs import shell
-from tests.sharing.forger import Forger, answer, lie
+from tests.sharing.forger import Forger, answer, lie, word
 from tests.sharing.people import Person, named, people
 from tests.sharing.samples import code, shown
 from tests.sharing.samples import notebook as notebook_of
@@ -122,7 +122,8 @@ def test_a_study_goes_from_hand_to_hand(two: tuple[Typist, Typist]) -> None:
 
 def test_a_difference_ends_in_error(two: tuple[Typist, Typist], tmp_path: Path) -> None:
     """
-    A check that finds a lie ends with 1 and names the task; the next look at trust says who was put aside, and why.
+    A check that finds a lie ends with 1, names the task and who signed, and what to type to use that word no more. It changes
+    nothing by itself.
     """
     alice, bob = two
     task = bob.person.numbers().add(1, 2)
@@ -136,8 +137,58 @@ def test_a_difference_ends_in_error(two: tuple[Typist, Typist], tmp_path: Path) 
     assert status == 1
     assert "0 same, 1 different" in out
     assert f"add ({task.cid.short}): different" in out
+    assert f"1 different signed by {alice.person.key.did}, whom you do not trust" in out
     assert bob.types("check", archive)[0] == 0
-    assert f"put aside: {alice.person.key.did}: divergence: add" in bob.says("trust")
+    bob.says("trust", "add", alice.person.key.did, "--name", "Alice")
+    _, out, _ = bob.types("check", archive, "--rerun", "all")
+    assert f"1 different signed by Alice: to use its word no more: ipvm trust remove {alice.person.key.did}" in out
+    assert "put aside" not in bob.says("trust")
+
+
+def test_a_word_that_does_not_hold_is_shown_as_such(two: tuple[Typist, Typist], tmp_path: Path) -> None:
+    """
+    Whoever signed and whose statement has expired is said to have signed what does not hold: by load, open and check.
+    """
+    alice, bob = two
+    task = bob.person.numbers().add(1, 2)
+    key = alice.person.key
+    archive = lie(task, 3, key, now=1000, ends=2000).archive(tmp_path / "x.car")
+    bob.person.policy.trust_key(key.did, name="Alice")
+
+    for words in (("load", archive), ("open", archive)):
+        told = bob.says(*words)
+        assert f"1 of 1 receipt signed by Alice ({key.did}), whose word for them does not hold: expired" in told
+        assert "whom you trust" not in told
+    told = bob.says("check", archive)
+    assert "Alice (expired)" in told
+    assert "the word of Alice for 1 receipt does not hold: expired" in told
+    assert "what it shows is not compared" not in told
+    assert bob.tells("check", archive)[1]["lapsed"] == {key.did: "expired"}
+
+
+def test_what_was_dropped_says_what_stays(two: tuple[Typist, Typist], tmp_path: Path) -> None:
+    """
+    A signature that is not taken is said to be one, and that its receipt stays; a notebook that is none is said to be the
+    shared one.
+    """
+    _, bob = two
+    task = bob.person.numbers().add(1, 2)
+    receipt = answer(task.task, 3)
+    wrong = word(bob.person.key, answer(task.task, 4).cid, task.cid)
+    archive = Forger(b"no notebook").task(task.task, receipt, wrong).archive(tmp_path / "x.car")
+    status, told, _ = bob.types("load", archive)
+
+    assert status == 1
+    assert "1 receipt, not here before; every block was checked" in told
+    assert (
+        f"not taken: a signature, without which its receipt stays: the statement {wrong.cid} is about no receipt"
+        in told
+    )
+    assert "1 receipt, here before" in bob.types("load", archive)[1]
+    for verb in ("open", "check"):
+        status, _, err = bob.types(verb, archive)
+        assert status == 1
+        assert "the shared notebook bafk" in err
 
 
 def test_what_is_not_intact_ends_in_error(two: tuple[Typist, Typist]) -> None:
@@ -353,13 +404,17 @@ def test_whatever_has_receipts_is_exported_and_loaded(two: tuple[Typist, Typist]
 
 def test_a_part_of_the_content_is_exported(two: tuple[Typist, Typist]) -> None:
     """
-    `--with` leaves out what it does not name, and the reader learns what did not come along.
+    `--with` leaves out what it does not name, and the reader learns what did not come along. A check that was to run all of it
+    again and could not ends with 1, and says that not all was shown; one of a part does not.
     """
     alice, bob = two
     path = study(alice.person)
     alice.says("export", path, "x.car", "--with", "outputs")
-    told = bob.says("check", alice.person.folder / "x.car", "--rerun", "all")
+    status, told, _ = bob.types("check", alice.person.folder / "x.car", "--rerun", "all")
+    bob.says("check", alice.person.folder / "x.car", "--rerun", "50%")
 
+    assert status == 1
+    assert "not all was shown: of 7 tasks there is only the word of who signed" in told
     assert "0 same, 0 different, 7 could not be run" in told
     assert "did not come along: module numbers" in told
 

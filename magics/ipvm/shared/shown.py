@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from ipvm.shared.arriving import signers
@@ -31,8 +30,7 @@ def shown(session: Session, root: CID) -> Told:
         f"{plural(len(made.receipts), 'receipt')}, {plural(len(made.statements), 'statement')}; it is about {share.about}",
     ]
     signed = session.admission.statements.about([one.receipt for one in made.receipts])
-    counts = Counter(did for statements in signed.values() for did in {one.issuer for one in statements})
-    before += signers(session, dict(counts), len(made.receipts))
+    before += signers(session, [(one.instruction, signed.get(one.receipt, [])) for one in made.receipts])
     after = [f"… and {len(rows) - _ROWS:,} more"] if len(rows) > _ROWS else []
     if share.files:
         names = ", ".join(printable(name, limit=80) for name in list(share.files)[:_ROWS])
