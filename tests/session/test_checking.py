@@ -476,6 +476,16 @@ def test_what_a_killed_check_left_is_swept(bob: Person, tmp_path: Path, monkeypa
     assert (place / "other" / "store").exists()
 
 
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "long", "1e12"])
+def test_a_time_is_said_in_seconds(text: str) -> None:
+    """
+    How long a task may run is a number of seconds; anything else is refused in one line that shows how to say it.
+    """
+    assert shares.seconds_from_text("600") == shares.seconds_from_text(" 600s") == 600.0
+    with pytest.raises(BadInput, match="such as 600"):
+        shares.seconds_from_text(text)
+
+
 # --- Whose word ---
 
 
