@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ipvm_kernel.ipld.dagpb import links_of
 from ipvm_kernel.ipld.folders import walk
 from ipvm_kernel.ipld.unixfs import read
 from ipvm_kernel.sharing.manifest import Answered
-from ipvm_kernel.sharing.unpacking import ANSWERS, Arrival, filing_of, read_signatures
+from ipvm_kernel.sharing.unpacking import ANSWERS, Arrival, filing_of, invocation_of, read_signatures
 from ipvm_kernel.store import Parcel
 from ipvm_kernel.store.room import links
 
@@ -61,23 +62,30 @@ def unpack(
     arrival = Arrival(root=root, trusted=trust)
     read_signatures(blocks, found.statements, dict.fromkeys(found.receipts), arrival)
     answered: list[Filing] = []
-    times: dict[CID, int] = {}
+    by_task: dict[CID, list[CID]] = {}
     for cid in found.receipts:
+        value: Any = Block(cid, blocks.get(cid)).value(PEER)
+        by_task.setdefault(value["ran"] if type(value["ran"]) is CID else cid, []).append(cid)
+    times: Counter[CID] = Counter()
+    for ran, receipts in by_task.items():
+        _few(ran, len(receipts))
         try:
-            value: Any = Block(cid, blocks.get(cid)).value(PEER)
-            ran: CID = value["ran"]
-            _count(times, ran)
-            invocation: Any = Block(ran, blocks.get(ran)).value(PEER)
-            one = Answered(Block.of(invocation["task"]["run"]).cid, cid, 0)
-            _count(times, one.instruction)
-            answered.append(filing_of(blocks, one, arrival.signed.get(cid, ()), trust=trust, at=at))
-        except LimitExceeded:
-            raise
-        except (IpvmError, KeyError, TypeError) as error:
-            why = error.message if isinstance(error, IpvmError) else "its invocation is another value"
-            arrival.refused.append(f"{cid}, which is kept as a value and is no receipt on file: {why}")
-        else:
-            arrival.receipts.append(one)
+            invocation = invocation_of(blocks, ran)
+        except IpvmError as error:
+            arrival.refused += [_kept(cid, error) for cid in receipts]
+            continue
+        instruction = invocation.task.run.cid
+        times[instruction] += len(receipts)
+        _few(instruction, times[instruction])
+        for cid in receipts:
+            one = Answered(instruction, cid, 0)
+            signed = arrival.signed.get(cid, ())
+            try:
+                answered.append(filing_of(blocks, one, signed, trust=trust, at=at, invocation=invocation))
+            except IpvmError as error:
+                arrival.refused.append(_kept(cid, error))
+            else:
+                arrival.receipts.append(one)
     arrival.new = len(answered)
     parcel = Parcel(
         files=((cid, read(cid, blocks.get, max_bytes=max_bytes), "input") for cid in found.files),
@@ -121,11 +129,14 @@ def _files(blocks: Blocks, candidates: dict[CID, None]) -> Iterator[CID]:
             yield from (inside for _, inside in walk(cid, blocks.get) if inside in blocks)
 
 
-def _count(times: dict[CID, int], cid: CID) -> None:
+def _kept(cid: CID, error: IpvmError) -> str:
+    return f"{cid}, which is kept as a value and is no receipt on file: {error.message}"
+
+
+def _few(cid: CID, count: int) -> None:
     """Raise where a task has more receipts than anybody needs: each is read with its task, and kept."""
-    times[cid] = times.get(cid, 0) + 1
-    if times[cid] > ANSWERS:
+    if count > ANSWERS:
         raise LimitExceeded(
-            f"expected at most {ANSWERS} receipts of one task in an archive, found more of {cid}: nothing was taken. Ask for "
-            "an archive of fewer"
+            f"expected at most {ANSWERS} receipts of one task in an archive, found {count:,} of {cid}: nothing was taken. Ask "
+            "for an archive of fewer"
         )

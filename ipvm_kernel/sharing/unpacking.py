@@ -237,7 +237,15 @@ def _explained(found: OnFile, store: Store) -> bool:
     )
 
 
-def filing_of(blocks: Blocks, one: Answered, signed: Iterable[Signed], *, trust: bool, at: float) -> Filing:
+def filing_of(
+    blocks: Blocks,
+    one: Answered,
+    signed: Iterable[Signed],
+    *,
+    trust: bool,
+    at: float,
+    invocation: Invocation | None = None,
+) -> Filing:
     """Return how a receipt from elsewhere is put on file with its task.
 
     Args:
@@ -246,13 +254,15 @@ def filing_of(blocks: Blocks, one: Answered, signed: Iterable[Signed], *, trust:
         signed: Statements about it.
         trust: It may be replayed.
         at: When it came, in seconds since 1970.
+        invocation: The invocation that it names, if it was read before.
 
     Raises:
         Malformed: It is no receipt, or answers something else than it is said to.
         NotFound: A part of it is not there.
     """
     receipt = _node(Receipt, one.receipt, blocks)
-    invocation = _node(Invocation, receipt.ran, blocks)
+    if invocation is None:
+        invocation = invocation_of(blocks, receipt.ran)
     task = invocation.task
     if task.run.cid != one.instruction:
         raise Malformed(
@@ -275,6 +285,16 @@ def filing_of(blocks: Blocks, one: Answered, signed: Iterable[Signed], *, trust:
         engine=printable(makers[0] if makers else "an archive that nobody signed", limit=300),
     )
     return Filing(task, receipt, None, entry, own=False, admitted=trust)
+
+
+def invocation_of(blocks: Blocks, cid: CID) -> Invocation:
+    """Return an invocation in an archive.
+
+    Raises:
+        Malformed: It is none.
+        NotFound: It is not there.
+    """
+    return _node(Invocation, cid, blocks)
 
 
 def _node(kind: type[T], cid: CID, blocks: Blocks) -> T:
