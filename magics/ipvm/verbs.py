@@ -154,6 +154,7 @@ VERBS: Final[dict[str, Verb]] = {
         Verb("check", "sharing", "Check each receipt of a notebook, archive or share: intact, by whom, and the same again?", (
             Argument(("what",), "a notebook, an archive, or the CID of a share", {"metavar": "NOTEBOOK|CID"}),
             Argument(("--rerun",), "run tasks again, never the notebook's Python: 'all', or a part, '5%%'", {"metavar": "P%"}),
+            Argument(("--time",), "with --rerun, seconds that each task may run (60)", {"metavar": "SECONDS"}),
         )),
         Verb("id", "sharing", "Show who you are to readers of what you share."),
         Verb("load", "exchanging", "Bring in a file: an archive (.car), a database of Homestar's, a capsule, or a workflow.", (

@@ -154,7 +154,7 @@ def open(what: str | Path, *, output: str | Path | None = None) -> View:  # noqa
     return View(told.text, html=told.html, data=[told.data])
 
 
-def check(what: str | Path, *, rerun: str | None = None) -> View:
+def check(what: str | Path, *, rerun: str | None = None, time: str | float | None = None) -> View:
     """Check a notebook, an archive or a share: is every receipt intact, who signed it, and what does running it again give?
 
     Tasks are run again in a store that ends with the check, by what came along alone; builds are not. The notebook's Python
@@ -163,11 +163,13 @@ def check(what: str | Path, *, rerun: str | None = None) -> View:
     Args:
         what: A notebook's path, an archive, or the CID of a share.
         rerun: Run a part of the tasks again, "5%" say, or "all". With "all" it is an error that one cannot be run again.
+        time: Seconds that each may run; 60 if they are not given.
     """
     session = default()
     part = 0.0 if rerun is None else shares.share_from_text(str(rerun))
+    limit = None if time is None else shares.seconds_from_text(str(time))
     with told_on_terminal() as tell:
-        found = shares.check(session, shares.target(session, what), rerun=part, told=tell)
+        found = shares.check(session, shares.target(session, what), rerun=part, seconds=limit, told=tell)
     told = shared.checked(session, found)
     return View(told.text, html=told.html, data=told.rows, failed=found.failed or bool(found.unshown))
 
