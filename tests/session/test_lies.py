@@ -44,19 +44,16 @@ def bob(tmp_path: Path) -> Iterator[Person]:
 
 def test_many_copies_of_a_lie_do_not_escape_the_sample(bob: Person, tmp_path: Path) -> None:
     """
-    Which tasks are run again is drawn by task: a hundred receipts of one lie are run again no less than one.
+    Which tasks are run again is drawn by task: eight receipts of one lie are run again no less than one.
     """
     bob.policy.set_optimistic(True, 0.5)
     tasks = [bob.numbers().add(n, -n) for n in range(40)]
-    forger = Forger()
-    for task in tasks:
-        for copy in range(20):
+    for copy in range(8):
+        forger = Forger()
+        for task in tasks:
             receipt = Receipt(ran=task.task.invocation.cid, out=Outcome("ok", 666), meta={"op": "add", "copy": copy})
             forger.task(task.task, receipt, word(MALLORY, receipt.cid, task.cid))
-    try:
-        bob.load(forger.archive(tmp_path / "x.car"))
-    except Exception:  # noqa: BLE001 - whoever refuses so many answers to one task does as well
-        return
+        bob.load(forger.archive(tmp_path / f"{copy}.car"))
     counts = bob.run(*tasks)
 
     assert 5 <= counts.get("computed", 0) <= 35
