@@ -12,36 +12,17 @@ from ipvm_kernel.session import shares
 from ipvm_kernel.trust import Key
 from ipvm_kernel.trust.judging import _drawn
 from tests.sharing.forger import ENGINE, Forger, answer, lie, word
-from tests.sharing.people import Person, people
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ipvm_kernel.handles import Handle
     from ipvm_kernel.session import Module
+    from tests.sharing.people import Person
 
 MALLORY: Final = Key(b"\x66" * 32)
 CAROL: Final = Key(b"\x03" * 32)
 OTHER: Final = b'(module (func (export "triple") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3))))'
-
-
-@pytest.fixture
-def alice(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who shares.
-    """
-    with people(tmp_path, "alice") as (made,):
-        yield made
-
-
-@pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who reads, on a machine of the same kind.
-    """
-    with people(tmp_path, "bob") as (made,):
-        yield made
 
 
 def study(numbers: Module) -> list[Handle]:

@@ -35,15 +35,6 @@ BYTES: Final = CID.of(b"is not in the archive either", "raw", "sha2-256")
 EVIL: Final = "\x1b]0;pwned\x07\u202e<img src=x onerror=alert(1)>\n"
 
 
-@pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Person]:
-    """
-    A reader.
-    """
-    with people(tmp_path, "bob") as (made,):
-        yield made
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Person, Path]]:
     """

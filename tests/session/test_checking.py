@@ -20,34 +20,15 @@ from ipvm_kernel.session import Limits, Session, rerunning, shares
 from ipvm_kernel.trust import Key
 from tests.guests import NUMBERS
 from tests.sharing.forger import Forger, answer, lie, word
-from tests.sharing.people import Person, named, people
+from tests.sharing.people import Person, named
 from tests.sharing.samples import about, code, notebook, printed, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ipvm_kernel.handles import Handle
 
 WHY = "the check never runs the Python of a notebook"
-
-
-@pytest.fixture
-def alice(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who shares.
-    """
-    with people(tmp_path, "alice") as (made,):
-        yield made
-
-
-@pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who reads.
-    """
-    with people(tmp_path, "bob") as (made,):
-        yield made
 
 
 def study(alice: Person) -> Path:

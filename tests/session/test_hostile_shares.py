@@ -13,26 +13,18 @@ from ipvm_kernel.ipld import CID, Block
 from ipvm_kernel.session import shares
 from ipvm_kernel.session.arriving import is_here
 from tests.sharing.forger import Forger, answer, named
-from tests.sharing.people import Person, people
 from tests.sharing.samples import notebook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.sharing.people import Person
 
 
 ELSEWHERE: Final = Block.of("is not in the archive").cid
 BYTES: Final = CID.of(b"is not in the archive either", "raw", "sha2-256")
 EVIL: Final = "\x1b]0;pwned\x07\u202e<img src=x onerror=alert(1)>\n"
-
-
-@pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Person]:
-    """
-    A reader.
-    """
-    with people(tmp_path, "bob") as (made,):
-        yield made
 
 
 def receipt_of_nothing(bob: Person, **fields: Any) -> Forger:

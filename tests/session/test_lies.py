@@ -13,33 +13,14 @@ from ipvm_kernel.model.receipt import Outcome, failure
 from ipvm_kernel.session import bringing
 from ipvm_kernel.trust import Key
 from tests.sharing.forger import Forger, answer, lie, word
-from tests.sharing.people import Person, people
+from tests.sharing.people import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ipvm_kernel.handles import Handle
 
 MALLORY: Final = Key(b"\x66" * 32)
-
-
-@pytest.fixture
-def alice(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who is honest.
-    """
-    with people(tmp_path, "alice") as (made,):
-        yield made
-
-
-@pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who reads.
-    """
-    with people(tmp_path, "bob") as (made,):
-        yield made
 
 
 def test_many_copies_of_a_lie_do_not_escape_the_sample(bob: Person, tmp_path: Path) -> None:

@@ -21,31 +21,12 @@ from tests.sharing.people import Person, named, people
 from tests.sharing.samples import code, notebook, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from ipvm_kernel.handles import Handle
     from ipvm_kernel.session import Module
 
 OTHER = b'(module (func (export "triple") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3))))'
-
-
-@pytest.fixture
-def alice(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who shares.
-    """
-    with people(tmp_path, "alice") as (made,):
-        yield made
-
-
-@pytest.fixture
-def bob(tmp_path: Path) -> Iterator[Person]:
-    """
-    Somebody who reads.
-    """
-    with people(tmp_path, "bob") as (made,):
-        yield made
 
 
 def study(numbers: Module) -> list[Handle]:

@@ -6,6 +6,8 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
+
 from ipvm_kernel.session import Session, shares
 from ipvm_kernel.session.arriving import load_archive
 from ipvm_kernel.store import EVERY
@@ -133,6 +135,24 @@ def people(folder: Path, *names: str) -> Iterator[list[Person]]:
     finally:
         for person in made:
             person.close()
+
+
+@pytest.fixture
+def alice(tmp_path: Path) -> Iterator[Person]:
+    """
+    Somebody who is honest, and shares.
+    """
+    with people(tmp_path, "alice") as (made,):
+        yield made
+
+
+@pytest.fixture
+def bob(tmp_path: Path) -> Iterator[Person]:
+    """
+    Somebody who reads, on a machine of the same kind.
+    """
+    with people(tmp_path, "bob") as (made,):
+        yield made
 
 
 def named(run: Any) -> dict[str, Any]:
