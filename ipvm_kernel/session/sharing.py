@@ -40,7 +40,7 @@ class Offer(msgspec.Struct, kw_only=True):
         kind: What is shared.
         name: What it is called.
         about: The notebook's file, the workflow or the receipt.
-        workflows: Workflows that the receipts belong to.
+        workflows: Workflows that the receipts belong to, and how many bytes each has.
         files: Files that the notebook reads by a path, by that path.
         outside: Paths that the notebook reads and that a reader will not have.
         kept: The notebook as it leaves, and the files that go along with it: put in the store when the share is made.
@@ -56,7 +56,7 @@ class Offer(msgspec.Struct, kw_only=True):
     kind: str
     name: str
     about: CID
-    workflows: list[CID] = msgspec.field(default_factory=list)
+    workflows: dict[CID, int] = msgspec.field(default_factory=dict)
     files: dict[str, CID] = msgspec.field(default_factory=dict)
     outside: list[str] = msgspec.field(default_factory=list)
     kept: list[bytes | Path] = msgspec.field(default_factory=list)
@@ -69,9 +69,9 @@ class Offer(msgspec.Struct, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all that goes along, but for what a signature and the names of blocks take."""
+        """Bytes of all that goes along, about; signatures, which are not made yet, come on top."""
         along = sum(len(one) if isinstance(one, bytes) else one.stat().st_size for one in self.kept)
-        return self.bundle.size + along
+        return self.bundle.size + sum(self.workflows.values()) + along
 
     @property
     def file_name(self) -> str:
@@ -119,13 +119,13 @@ def _notebook(session: Session, path: Path, parts: Collection[Part], most: int) 
     dropped: list[str] = []
     data = notebooks.cleaned(found, dropped=dropped)
     wanted: dict[CID, CID | None] = {}
-    workflows: dict[CID, None] = {}
+    workflows: dict[CID, int] = {}
     for cell in found.cells:
         wanted.update(cell.receipts)
         for cid in cell.workflows:
             workflow = _workflow(session, cid)
             if workflow is not None:
-                workflows[cid] = None
+                workflows[cid] = len(workflow.block.data)
                 wanted = {**dict.fromkeys(workflow.by_instruction()), **wanted}
     bundle = gathering.gather(session.store, wanted, on_file=session.admission.on_file, parts=parts, most=most)
     around = beside.beside(session.store, path.parent, found, bundle, most)
@@ -135,7 +135,7 @@ def _notebook(session: Session, path: Path, parts: Collection[Part], most: int) 
         kind="notebook",
         name=path.name,
         about=file_cid(data),
-        workflows=list(workflows),
+        workflows=workflows,
         files=around.files if along else {},
         outside=[*around.outside, *around.large, *(() if along else around.files)],
         environment=beside.environment(found),
@@ -156,11 +156,11 @@ def _workflow(session: Session, cid: CID) -> Workflow | None:
 def _thing(session: Session, cid: CID, parts: Collection[Part], most: int) -> Offer:
     node = session.find(cid).node
     wanted: Mapping[CID, CID | None]
-    workflows: list[CID] = []
+    workflows: dict[CID, int] = {}
     match node:
         case Workflow():
             wanted, kind, about, name = dict.fromkeys(node.by_instruction()), "workflow", cid, f"workflow {cid.short}"
-            workflows = [cid]
+            workflows = {cid: len(node.block.data)}
         case Receipt():
             instruction = session.instruction_of(cid)
             wanted, kind, about, name = {instruction: cid}, "receipt", cid, f"{node.func} {cid.short}"

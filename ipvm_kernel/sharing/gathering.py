@@ -33,6 +33,7 @@ PARTS: Final[frozenset[Part]] = frozenset({"module", "input", "output", "file"})
 _STEP: Final = 256
 _PARTS_OF_EDGES: Final[dict[str, Part]] = {"module": "module", "link": "input", "value": "output"}
 _LISTED: Final = 8
+_FRAMES: Final = 3 * 38 + 85  # bytes: before each of three blocks its length and CID, and two CIDs in the share's list
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ class Gathered(msgspec.Struct, frozen=True):
         func: The function.
         seconds: How long the task ran here, or 0.
         own: True if it counts as made here.
-        size: Bytes of receipt and invocation.
+        size: Bytes of receipt, invocation and instruction in an archive.
         engine: Which engine made it, as the journal says, or "".
         content: What it links to: module, inputs, outputs.
         made_here: True if it was made here indeed, and not by who made a layer: the user signs for it.
@@ -165,7 +166,8 @@ class _Gatherer:
             )
             return task
         self.bundle.receipts[cid] = Gathered(
-            cid, found.cid, found.ran, task.run.func, found.seconds, found.own, length + len(invocation.data),
+            cid, found.cid, found.ran, task.run.func, found.seconds, found.own,
+            length + len(invocation.data) + len(task.run.block.data) + _FRAMES,
             entry.engine if entry is not None and entry.receipt == found.cid else "",
             tuple(self._note(task, receipt, content)), found.made_here,
         )  # fmt: skip

@@ -120,6 +120,23 @@ def test_a_study_goes_from_hand_to_hand(two: tuple[Typist, Typist]) -> None:
     assert "is pinned no longer" in alice.says("share", "--undo", root)
 
 
+def test_what_is_listed_is_what_leaves(two: tuple[Typist, Typist]) -> None:
+    """
+    The bytes that are listed before anything leaves are those of the archive, less 3 % at most: tasks and workflows are
+    counted too. The archive goes where -o says, into a folder or under a name.
+    """
+    alice, _ = two
+    path = alice.person.notebook(alice.person.numbers().add.map(range(300), 7))
+    (told,) = alice.tells("share", path, "--dry-run")
+    assert not (alice.person.folder / "new").exists()
+    alice.says("share", path, "--unsigned", "-o", "new/folder")
+    archive = alice.person.folder / "new" / "folder" / "study.car"
+
+    assert 0.97 * archive.stat().st_size < told["bytes"] < archive.stat().st_size
+    assert "300 receipts with their tasks" in alice.types("share", path, "-o", "new/mine.car")[2]
+    assert (alice.person.folder / "new" / "mine.car").is_file()
+
+
 def test_a_difference_ends_in_error(two: tuple[Typist, Typist], tmp_path: Path) -> None:
     """
     A check that finds a lie ends with 1, names the task and who signed, and what to type to use that word no more. It changes
@@ -264,7 +281,7 @@ def test_every_line_of_json_holds_what_the_text_holds(two: tuple[Typist, Typist]
         (["share", "nosuch"], 1, "nothing here is called"),
         (["share", "STUDY", "--with", "cats"], 1, "modules, inputs, outputs, files"),
         (["share", "STUDY", "--limit", "many"], 1, "expected a size"),
-        (["share", "STUDY", "-o", "nowhere"], 1, "expected a folder"),
+        (["share", "STUDY", "-o", "text.car/nowhere"], 1, "expected a folder"),
         (["share", "STUDY", "--ipfs"], 1, "archive is written"),
         (["share", "STUDY", "--colour"], 2, "Usage"),
         (["share", "--undo"], 1, "share --undo CID"),

@@ -39,7 +39,8 @@ def share(
     Args:
         what: A notebook's path; or a handle, run, workflow or receipt, or the name or CID of one. Inside a notebook, the
             notebook itself as it was saved last, if nothing is given.
-        output: The folder of the archive; the working directory if none is given.
+        output: The archive, if it ends in .car, or the folder for it, made if it is not there; else it is in the working
+            directory.
         ipfs: Give it to the Kubo of this machine, which pins it and passes it on to whoever asks for the CID.
         dry_run: Say what would leave, and share nothing.
         limit: Bytes of one input or output that goes along, at most ("100 MB").
@@ -61,14 +62,20 @@ def share(
     if dry_run:
         told = shared.lines("nothing was shared")
         return View(f"{listed.text}\n{told.text}", html=listed.html + told.html, data=[listed.data])
-    folder = Path(output).expanduser() if output is not None else Path.cwd()
-    if not folder.is_dir():
-        raise BadInput(f"expected a folder, found none at {printable(str(folder), limit=300)}")
+    target = Path(output).expanduser() if output is not None else Path.cwd()
+    if target.suffix != ".car" or target.is_dir():
+        target /= offer.file_name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"expected a folder for the archive, found that {printable(str(target.parent), limit=300)} is none and cannot be made: "
+            f"{error.strerror}. Say another with -o FOLDER"
+        ) from None
     if not current_cell():  # under a cell it stands with what came of it: what goes to stderr looks like an error there
         print(listed.text, file=sys.stderr)
         listed = shared.lines(data=listed.data)
     made = shares.seal(session, offer, signed=not unsigned)
-    target = folder / offer.file_name
     with told_on_terminal() as tell:
         count = shares.write_archive(session, made.cid, target, lambda done: tell(f"{size(done)} written"))
         pinned = shares.give_to_kubo(session, made.cid) if ipfs else ""

@@ -24,7 +24,8 @@ def leaving(offer: Offer) -> Told:
     for cell in notebook.cells if notebook is not None else ():
         if not cell.receipts and not cell.outputs:
             continue
-        length = 0
+        length = sum(offer.workflows.get(cid, 0) for cid in cell.workflows if cid not in seen)
+        seen.update(cell.workflows)
         for instruction in cell.receipts:
             receipt = bundle.receipts.get(instruction)
             for cid in (receipt.receipt, *receipt.content) if receipt is not None else ():
@@ -43,11 +44,15 @@ def leaving(offer: Offer) -> Told:
     for one in bundle.content.values():
         sizes[one.part] += one.size
     after = [f"… and {further:,} cells more"] if further > 0 else []
-    parts = [f"{plural(len(bundle.receipts), 'receipt')} ({size(sum(one.size for one in bundle.receipts.values()))})"]
+    tasks, listed = sum(one.size for one in bundle.receipts.values()), sum(offer.workflows.values())
+    whose = "its task" if len(bundle.receipts) == 1 else "their tasks"
+    parts = [f"{plural(len(bundle.receipts), 'receipt')} with {whose} ({size(tasks)})"] if bundle.receipts else []
+    parts += [f"{plural(len(offer.workflows), 'workflow')} ({size(listed)})"] if listed else []
     parts += [
         f"{plural(kinds[part], part)} ({size(sizes[part])})" for part in ("module", "input", "output") if kinds[part]
     ]
-    after.append(f"{', '.join(parts)}: {size(offer.size)} in all")
+    along = ", ".join(parts) or "no receipts"
+    after.append(f"{along}: {size(offer.size)} in all, without signatures")
     if notebook is not None:
         backed, outputs = sum(cell.backed for cell in notebook.cells), sum(cell.outputs for cell in notebook.cells)
         after.append(
