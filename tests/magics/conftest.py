@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,16 +66,25 @@ def session() -> Iterator[Session]:
 
 
 @pytest.fixture
-def notebook(session: Session) -> Iterator[Notebook]:
+def shell() -> Iterator[InteractiveShell]:
+    """
+    A shell that knows nothing of ipvm yet.
+    """
+    InteractiveShell.clear_instance()
+    made = InteractiveShell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
+    yield made
+    atexit.unregister(made.atexit_operations)  # which collects garbage: a minute for the shells of all tests
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def notebook(session: Session, shell: InteractiveShell) -> Iterator[Notebook]:
     """
     A shell with `%load_ext ipvm`, `ipvm` imported, and a module `demo` of three functions.
     """
-    InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
     made = Notebook(shell)
     made.run("%load_ext ipvm")
     made.run("import ipvm")
     shell.user_ns["demo"] = session.module(WAT.encode(), "demo")
     yield made
     shell.run_line_magic("unload_ext", "ipvm")
-    InteractiveShell.clear_instance()

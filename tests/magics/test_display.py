@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from ipvm import display
 from ipvm_kernel.engine.answers import Answer, Progress, Stopper
@@ -20,6 +18,8 @@ from tests.picture.test_values import png
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from IPython.core.interactiveshell import InteractiveShell
 
     from ipvm_kernel.session import Module, Session
     from tests.magics.conftest import Notebook
@@ -38,16 +38,6 @@ def demo(session: Session) -> Module:
     A module of three functions in the default session.
     """
     return session.module(WAT.encode(), "demo")
-
-
-@pytest.fixture
-def shell() -> Iterator[InteractiveShell]:
-    """
-    A shell that knows nothing of ipvm yet.
-    """
-    InteractiveShell.clear_instance()
-    yield InteractiveShell.instance(config=Config(HistoryManager={"hist_file": ":memory:"}))
-    InteractiveShell.clear_instance()
 
 
 def said(obj: Any) -> str:
