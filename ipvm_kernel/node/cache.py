@@ -9,10 +9,7 @@ It is read-only unless it has a token for writers. Bodies, batches, clients and 
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import socket
-import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import uvicorn
@@ -23,6 +20,7 @@ from ipvm_kernel.node.cache_door import Door, Patient
 from ipvm_kernel.node.cache_routes import Bounds, Routes
 from ipvm_kernel.node.cache_shelf import Shelf
 from ipvm_kernel.node.counts import Counts
+from ipvm_kernel.node.listening import Background, told_to_end
 from ipvm_kernel.node.place import Place
 from ipvm_kernel.printable import printable
 
@@ -140,8 +138,7 @@ class CacheServer:
             timeout_graceful_shutdown=5,
         )
         self._uvicorn = routes.server = Patient(config, bounds.patience, self.counts)
-        self._thread: threading.Thread | None = None
-        self._failed: BaseException | None = None
+        self._background = Background(self._uvicorn, [self._socket], "ipvm-cache")
 
     @property
     def address(self) -> str:
@@ -153,43 +150,24 @@ class CacheServer:
 
     def serve(self) -> None:
         """Serve until `stop` is called or the process is told to end."""
-        main = threading.current_thread() is threading.main_thread()  # nobody else may say what a signal does
-        before = {one: signal.signal(one, _heard) for one in (signal.SIGINT, signal.SIGTERM) if main}
-        try:
-            self._uvicorn.run(sockets=[self._socket])
-        finally:
-            self._socket.close()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+        with told_to_end():
+            try:
+                self._uvicorn.run(sockets=[self._socket])
+            finally:
+                self._socket.close()
 
     def stop(self) -> None:
         """Ask the server to end. Any thread."""
         self._uvicorn.should_exit = True
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run_in_thread, name="ipvm-cache", daemon=True)
-        self._thread.start()
-        while not self._uvicorn.started and self._thread.is_alive():
-            self._thread.join(0.005)
-        if self._failed is not None:
-            raise self._failed
+        self._background.start()
         return self
-
-    def _run_in_thread(self) -> None:
-        try:
-            asyncio.run(self._uvicorn.serve(sockets=[self._socket]))
-        except BaseException as error:  # noqa: BLE001 - raised by whoever started it
-            self._failed = error
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        if self._thread is not None:
-            self._thread.join(10)
+        self._background.join(10)
         self._socket.close()
-
-
-def _heard(_signal: int, _frame: object) -> None:
-    """Do nothing: uvicorn ends at a signal, and raises it again when it is done; then there is a store to be closed."""
 
 
 def _is_loopback(host: str) -> bool:

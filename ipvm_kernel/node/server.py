@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import signal
 import socket
-import threading
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
@@ -25,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ipvm_kernel.errors import BadInput, IpvmError
 from ipvm_kernel.node import openrpc
 from ipvm_kernel.node.gate import Gate
+from ipvm_kernel.node.listening import Background, told_to_end
 from ipvm_kernel.node.metrics import CONTENT_TYPE
 from ipvm_kernel.node.outbox import Outbox
 from ipvm_kernel.node.service import Client, Service
@@ -63,9 +62,6 @@ class Server:
         self.host: str = self._sockets[0].getsockname()[0]
         self.port: int = self._sockets[0].getsockname()[1]
         self.service.addresses = [_address(one) for one in self._sockets]
-        self._started = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._failed: BaseException | None = None
         app = CORSMiddleware(
             Starlette(routes=list(self._routes())),
             allow_origins=web.origins,
@@ -87,20 +83,18 @@ class Server:
                 timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
             )
         )
+        self._background = Background(self._uvicorn, self._sockets, "ipvm-node")
 
     # --- its life -----------------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Serve until `stop` is called or the process is told to end. Receipts of what runs then are kept."""
-        main = threading.current_thread() is threading.main_thread()  # nobody else may say what a signal does
-        before = {one: signal.signal(one, _heard) for one in (signal.SIGINT, signal.SIGTERM) if main}
-        try:
-            self.join()
-            self._uvicorn.run(sockets=self._sockets)
-        finally:
-            self._end()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+        with told_to_end():
+            try:
+                self.join()
+                self._uvicorn.run(sockets=self._sockets)
+            finally:
+                self._end()
 
     def join(self) -> None:
         """Join the peers of the settings, if there are any; `serve` does it otherwise.
@@ -127,25 +121,13 @@ class Server:
 
     def __enter__(self) -> Self:
         self.join()
-        self._thread = threading.Thread(target=self._run_in_thread, name="ipvm-node", daemon=True)
-        self._thread.start()
-        while not self._uvicorn.started and self._thread.is_alive():
-            self._thread.join(0.005)
-        if self._failed is not None:
-            raise self._failed
+        self._background.start()
         return self
-
-    def _run_in_thread(self) -> None:
-        try:
-            asyncio.run(self._uvicorn.serve(sockets=self._sockets))
-        except BaseException as error:  # noqa: BLE001 - raised by whoever started it
-            self._failed = error
 
     def __exit__(self, *_: object) -> None:
         self.stop()
         self.service.work.close(self._settings.shutdown_timeout)
-        if self._thread is not None:
-            self._thread.join(self._settings.shutdown_timeout + 5)
+        self._background.join(self._settings.shutdown_timeout + 5)
         self._end()
 
     # --- the routes ---------------------------------------------------------------------------------------------------
@@ -256,10 +238,6 @@ async def _body(request: Request, most: int) -> bytes | None:
         if len(parts) > most:
             return None
     return bytes(parts)
-
-
-def _heard(_signal: int, _frame: object) -> None:
-    """Do nothing: uvicorn ends at a signal, and raises it again when it is done; then there is a store to be closed."""
 
 
 # --- sockets ----------------------------------------------------------------------------------------------------------
