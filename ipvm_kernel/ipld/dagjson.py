@@ -8,12 +8,12 @@ hand; writing gives the one canonical text, or the same indented.
 from __future__ import annotations
 
 import json
-import re
 from binascii import a2b_base64, b2a_base64
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.errors import LimitExceeded, Malformed, NonCanonical, Unencodable
+from ipvm_kernel.ipld import jsonscan
 from ipvm_kernel.ipld.cid import CID
 from ipvm_kernel.ipld.limits import DEPTH, OWN, Limits
 from ipvm_kernel.ipld.numberlist import NumberList
@@ -84,7 +84,7 @@ def loads(
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise Malformed(f"Expected JSON, found at {place}: {error.msg}. Correct it there.") from None
-    if deepest > limits.depth or _MAYBE_SURROGATE.search(text):
+    if deepest > limits.depth or jsonscan.MAYBE_SURROGATE.search(text):
         try:
             explain(value, limits.depth)
         except Unencodable as error:
@@ -204,10 +204,6 @@ def _reserved(value: dict[str, Any]) -> str:
 
 # --- Reading ---
 
-# Strings, closed or not, in one pass that never goes back.
-_STRINGS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_MAYBE_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _LONGEST_INTEGER: Final = 21  # characters of -2^64
 _LONGEST_NUMBER: Final = 1100  # a float written out has at most 767 digits that matter, and as many zeros
 
@@ -243,23 +239,16 @@ def _measure(text: str, limits: Limits) -> int:
     opened = text.count("[") + text.count("{")
     if opened <= limits.depth and len(text) <= limits.items:
         return opened
-    bare = _STRINGS.sub("", text)
-    items = bare.count(",") + bare.count(":") + bare.count("[") + bare.count("{") + 1
+    bare = jsonscan.bare(text.encode())
+    items = jsonscan.count(bare)
     if items > limits.items:
         raise LimitExceeded(f"Expected at most {limits.items:,} items, found {items:,}. Split it into several blocks.")
-    depth = deepest = 0
-    for bracket in bare.encode().translate(None, _NO_BRACKETS):
-        if bracket in b"]}":
-            depth -= 1
-            continue
-        depth += 1
-        if depth > deepest:
-            deepest = depth
-            if depth > limits.depth + 2:
-                raise LimitExceeded(
-                    f"Expected lists and maps at most {limits.depth} deep, found more. "
-                    "Put the inner part into a block of its own and link to it."
-                )
+    deepest = jsonscan.deepest(bare, limits.depth + 2)
+    if deepest > limits.depth + 2:
+        raise LimitExceeded(
+            f"Expected lists and maps at most {limits.depth} deep, found more. "
+            "Put the inner part into a block of its own and link to it."
+        )
     return deepest
 
 
@@ -324,13 +313,9 @@ def _float(digits: str) -> float:
     return value
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise Malformed(f"Expected a number, found {name}, which JSON does not have. Write null instead.")
-
-
 _STRICT: Final = json.JSONDecoder(
-    object_pairs_hook=_map, parse_int=_integer, parse_float=_float, parse_constant=_no_constant
+    object_pairs_hook=_map, parse_int=_integer, parse_float=_float, parse_constant=jsonscan.no_constant
 )
 _AS_HOMESTAR: Final = json.JSONDecoder(
-    object_pairs_hook=_map, parse_int=_integer_as_homestar, parse_float=_float, parse_constant=_no_constant
+    object_pairs_hook=_map, parse_int=_integer_as_homestar, parse_float=_float, parse_constant=jsonscan.no_constant
 )

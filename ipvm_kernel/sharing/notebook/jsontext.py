@@ -8,10 +8,10 @@ gigabytes of lists.
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.errors import LimitExceeded, Malformed
+from ipvm_kernel.ipld import jsonscan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,6 @@ DEPTH: Final = 64
 VALUES: Final = 4_000_000
 """Values and keys of one text."""
 
-_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_MAYBE_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _LONGEST_NUMBER: Final = 400
 
 
@@ -49,7 +46,7 @@ def loads(data: bytes, *, depth: int = DEPTH, values: int = VALUES) -> Any:
         raise Malformed(
             f"Expected JSON, found at {place}: {error.msg}. Correct it there, or ask for it again."
         ) from None
-    if _MAYBE_SURROGATE.search(text):
+    if jsonscan.MAYBE_SURROGATE.search(text):
         for path, said in texts(value):
             try:
                 said.encode()
@@ -82,18 +79,12 @@ def texts(value: Any, place: str = "$") -> Iterator[tuple[str, str]]:
 
 def _measure(data: bytes, depth: int, values: int) -> None:
     """Refuse what is too deep or too much."""
-    bare = _STRINGS.sub(b"", data)
-    count = bare.count(b",") + bare.count(b":") + bare.count(b"[") + bare.count(b"{") + 1
+    bare = jsonscan.bare(data)
+    count = jsonscan.count(bare)
     if count > values:
         raise LimitExceeded(f"Expected at most {values:,} values in the JSON, found {count:,}. Take large outputs out.")
-    deep = 0
-    for bracket in bare.translate(None, _NO_BRACKETS):
-        if bracket in b"]}":
-            deep -= 1
-            continue
-        deep += 1
-        if deep > depth:
-            raise LimitExceeded(f"Expected JSON at most {depth} deep, found more. Take the output that is so deep out.")
+    if jsonscan.deepest(bare, depth) > depth:
+        raise LimitExceeded(f"Expected JSON at most {depth} deep, found more. Take the output that is so deep out.")
 
 
 def _map(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -120,10 +111,6 @@ def _float(digits: str) -> float:
     return value
 
 
-def _constant(name: str) -> NoReturn:
-    raise Malformed(f"Expected a number, found {name}, which JSON does not have. Write null instead.")
-
-
 _READER: Final = json.JSONDecoder(
-    object_pairs_hook=_map, parse_int=_integer, parse_float=_float, parse_constant=_constant
+    object_pairs_hook=_map, parse_int=_integer, parse_float=_float, parse_constant=jsonscan.no_constant
 )
