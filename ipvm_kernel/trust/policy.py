@@ -81,11 +81,7 @@ class Policy:
     def distrust(self, peer: str) -> bool:
         """Trust a peer no longer, and return True if it was trusted. What it gave before stays as it is."""
         with self._file.changing() as change:
-            rest = dict(change.rules.peers)
-            if rest.pop(peer, None) is None:
-                return False
-            change.put(peers=rest)
-        return True
+            return change.drop("peers", peer)
 
     # --- Keys ---
 
@@ -123,11 +119,7 @@ class Policy:
     def distrust_key(self, did: str) -> bool:
         """Take the word of a key no longer, not even for what it signed before, and return True if it was taken."""
         with self._file.changing() as change:
-            rest = dict(change.rules.keys)
-            if rest.pop(did, None) is None:
-                return False
-            change.put(keys=rest)
-        return True
+            return change.drop("keys", did)
 
     @property
     def quorum(self) -> int:
@@ -220,11 +212,7 @@ class Policy:
     def release(self, did: str) -> bool:
         """Let a key out of quarantine, and return True if it was in it."""
         with self._file.changing() as change:
-            rest = dict(change.rules.quarantine)
-            if rest.pop(did, None) is None:
-                return False
-            change.put(quarantine=rest)
-        return True
+            return change.drop("quarantine", did)
 
     @property
     def revoked(self) -> frozenset[CID]:

@@ -216,3 +216,12 @@ class Change:
             if isinstance(value, dict | tuple) and len(value) > MOST:
                 raise BadInput(f"Expected at most {MOST:,} entries in {name}, found one more: take some away first.")
         self.rules = msgspec.structs.replace(self.rules, **fields)
+
+    def drop(self, name: str, key: str) -> bool:
+        """Take an entry out of a field that is a map, and return True if it was there."""
+        rest = dict(getattr(self.rules, name))
+        if key not in rest:
+            return False
+        del rest[key]
+        self.put(**{name: rest})
+        return True
