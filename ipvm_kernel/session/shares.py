@@ -29,13 +29,13 @@ from ipvm_kernel.sharing import notebook as notebooks
 from ipvm_kernel.sharing import packing
 from ipvm_kernel.sharing.gathering import MOST_BYTES
 from ipvm_kernel.sharing.manifest import Share
+from ipvm_kernel.sharing.notebook import Notebook
 from ipvm_kernel.sharing.unpacking import Arrival
 from ipvm_kernel.trust.attestation import Attestation
 
 if TYPE_CHECKING:
     from ipvm_kernel.exchange.kubo import Kubo
     from ipvm_kernel.session.session import Session
-    from ipvm_kernel.sharing.notebook import Notebook
 
 
 def target(session: Session, what: str | Path | CID) -> Path | CID:
@@ -197,6 +197,7 @@ __all__ = [
     "Checked",
     "CheckedCell",
     "Listed",
+    "Notebook",
     "Offer",
     "Share",
     "SharesDiff",

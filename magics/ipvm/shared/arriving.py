@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ipvm.shared.told import LINES, Told, cut
+from ipvm.shared.told import LINES, Told, backing, cut
 from ipvm_kernel.printable import plural, printable, size
 from ipvm_kernel.session import shares
 
@@ -132,12 +132,8 @@ def opened(session: Session, root: CID, arrival: Arrival | None, written: Writte
     counts = Counter(did for statements in signed.values() for did in {one.issuer for one in statements})
     lines += signers(session, [(one.instruction, signed.get(one.receipt, [])) for one in made.receipts])
     notebook = shares.notebook_of(session, root)
-    outputs, backed = sum(cell.outputs for cell in notebook.cells), sum(cell.backed for cell in notebook.cells)
-    if outputs:
-        lines.append(
-            f"{plural(outputs, 'output')}: {backed:,} backed by receipts, {outputs - backed:,} of ordinary Python, which "
-            "nobody can check"
-        )
+    if notebook.outputs:
+        lines.append(backing(notebook))
     if made.left:
         lines += cut(
             [f"left out by its author: {one.part} {one.name or one.cid}, {size(one.size)}" for one in made.left]
@@ -160,8 +156,8 @@ def opened(session: Session, root: CID, arrival: Arrival | None, written: Writte
         "notebook": str(where),
         "files": list(written.files),
         "receipts": len(made.receipts),
-        "outputs": outputs,
-        "backed": backed,
+        "outputs": notebook.outputs,
+        "backed": notebook.backed,
         "left": [one.cid for one in made.left],
         "signed": dict(counts),
         "refused": [*written.refused, *(arrival.refused if arrival is not None else ())],

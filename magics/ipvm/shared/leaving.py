@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ipvm.shared.told import CELLS, LINES, Told, cut
+from ipvm.shared.told import CELLS, LINES, Told, backing, cut
 from ipvm_kernel.printable import plural, printable, size
 
 if TYPE_CHECKING:
@@ -54,11 +54,7 @@ def leaving(offer: Offer) -> Told:
     along = ", ".join(parts) or "no receipts"
     after.append(f"{along}: {size(offer.size)} in all, without signatures")
     if notebook is not None:
-        backed, outputs = sum(cell.backed for cell in notebook.cells), sum(cell.outputs for cell in notebook.cells)
-        after.append(
-            f"{plural(outputs, 'output')}: {backed:,} backed by receipts, {outputs - backed:,} of ordinary Python, which "
-            "nobody can check"
-        )
+        after.append(backing(notebook))
     if offer.files:
         after.append(
             f"files that its cells read: {', '.join(printable(name, limit=80) for name in list(offer.files)[:LINES])}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipvm_kernel.picture import tree
-from ipvm_kernel.printable import markup
+from ipvm_kernel.printable import markup, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from ipvm_kernel.session.shares import Notebook
 
 CELLS: Final = 40
 """Cells of a notebook that are listed."""
@@ -59,3 +61,11 @@ def _lines(lines: Iterable[str]) -> str:
 def cut(lines: Sequence[str], most: int = LINES) -> list[str]:
     """Return some lines, or the first of them and how many more there are."""
     return [*lines[:most], *([f"… and {len(lines) - most:,} more"] if len(lines) > most else [])]
+
+
+def backing(notebook: Notebook) -> str:
+    """Return how many of a notebook's outputs can be checked."""
+    return (
+        f"{plural(notebook.outputs, 'output')}: {notebook.backed:,} backed by receipts, {notebook.ordinary:,} of ordinary "
+        "Python, which nobody can check"
+    )
