@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ipvm_kernel.errors import IpvmError, LimitExceeded, Malformed
 from ipvm_kernel.ipld import CID, PEER, Block
@@ -31,7 +31,7 @@ class _Found:
     def __init__(self) -> None:
         self.values: list[CID] = []
         self.files: dict[CID, None] = {}
-        self.receipts: list[CID] = []
+        self.receipts: dict[CID, CID] = {}  # each with what it says it ran; with itself where that is no link
         self.statements: list[CID] = []
         self.parts: set[CID] = set()  # blocks of files and folders that are a part of another
 
@@ -63,9 +63,8 @@ def unpack(
     read_signatures(blocks, found.statements, dict.fromkeys(found.receipts), arrival)
     answered: list[Filing] = []
     by_task: dict[CID, list[CID]] = {}
-    for cid in found.receipts:
-        value: Any = Block(cid, blocks.get(cid)).value(PEER)
-        by_task.setdefault(value["ran"] if type(value["ran"]) is CID else cid, []).append(cid)
+    for cid, ran in found.receipts.items():
+        by_task.setdefault(ran, []).append(cid)
     times: Counter[CID] = Counter()
     for ran, receipts in by_task.items():
         _few(ran, len(receipts))
@@ -112,7 +111,8 @@ def _sorted(blocks: Blocks, roots: Sequence[CID]) -> _Found:
             found.values.append(cid)
             candidates.update(dict.fromkeys(link for link in links(value) if link.codec in {"raw", "dag-pb"}))
             if codec == "dag-cbor" and type(value) is dict and set(value) == _RECEIPT:
-                found.receipts.append(cid)
+                ran = value["ran"]
+                found.receipts[cid] = ran if type(ran) is CID else cid
             elif codec == "dag-cbor" and cid.hash == "sha2-256" and type(value) is list and len(value) == 2:
                 found.statements.append(cid)
     candidates.update(dict.fromkeys(cid for cid in folders if cid not in found.parts))
