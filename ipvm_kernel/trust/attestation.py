@@ -17,7 +17,7 @@ import msgspec
 from ipvm_kernel.errors import BadInput, Malformed
 from ipvm_kernel.ipld import CID, Limits
 from ipvm_kernel.printable import printable
-from ipvm_kernel.trust.envelope import opened, seal
+from ipvm_kernel.trust.envelope import LATEST, opened, seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,6 @@ ENGINE_CHARS: Final = 128
 FEATURES: Final = 32
 FEATURE_CHARS: Final = 64
 _NONCE_BYTES: Final = 64
-_LATEST: Final = 2**53  # seconds, exclusive: UCAN's numbers are those that JavaScript can hold
 
 _NEEDED: Final = frozenset({"iss", "receipt", "run", "engine", "features", "iat"})
 _ALLOWED: Final = _NEEDED | {"nbf", "exp", "nonce"}
@@ -149,7 +148,7 @@ def _wrong(payload: dict[str, Any]) -> str:
         return "Expected features in order, each once, found them otherwise."
     for name in ("iat", "nbf", "exp"):
         moment = payload.get(name, 0)
-        if type(moment) is not int or not 0 <= moment < _LATEST:
+        if type(moment) is not int or not 0 <= moment < LATEST:
             return f"Expected a whole number of seconds since 1970 in {name}, found something else."
     nonce = payload.get("nonce", b"")
     if type(nonce) is not bytes or len(nonce) > _NONCE_BYTES:

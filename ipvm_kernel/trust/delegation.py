@@ -16,7 +16,7 @@ import msgspec
 from ipvm_kernel.errors import BadInput, Malformed
 from ipvm_kernel.ipld import CID, Limits
 from ipvm_kernel.printable import printable
-from ipvm_kernel.trust.envelope import opened, seal
+from ipvm_kernel.trust.envelope import LATEST, opened, seal
 from ipvm_kernel.trust.keys import public_key
 from ipvm_kernel.trust.predicates import Statement, understood
 
@@ -36,7 +36,6 @@ LIMITS: Final = Limits(block_bytes=65_536, depth=64, items=65_536)
 COMMAND_CHARS: Final = 256
 NONCE_BYTES: Final = 12
 _NONCE_MOST: Final = 128
-_LATEST: Final = 2**53  # seconds, exclusive: UCAN's numbers are those that JavaScript can hold
 
 _NEEDED: Final = frozenset({"iss", "aud", "sub", "cmd", "pol", "nonce", "exp"})
 _ALLOWED: Final = _NEEDED | {"meta", "nbf"}
@@ -180,7 +179,7 @@ def check_fields(payload: dict[str, Any], needed: frozenset[str], allowed: froze
         moment = payload.get(name)
         if moment is None and (name == "exp" or name not in payload):
             continue
-        if type(moment) is not int or not 0 <= moment < _LATEST:
+        if type(moment) is not int or not 0 <= moment < LATEST:
             raise Malformed(f"Expected a whole number of seconds since 1970 in {name}, found something else.")
     nonce = payload["nonce"]
     if type(nonce) is not bytes or len(nonce) > _NONCE_MOST:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 VARSIG: Final = bytes.fromhex("3401ed01ed011371")
 """The header of varsig v1 for Ed25519 over DAG-CBOR: 0x34, version 1, EdDSA, edwards25519, sha2-512, dag-cbor."""
 
+LATEST: Final = 2**53
+"""Moments are before this, in seconds since 1970: UCAN's numbers are those that JavaScript can hold."""
+
 _HEAD: Final = b"\x82\x58\x40"  # a list of two, and 64 bytes
 _SIGNED_AT: Final = len(_HEAD) + 64
 
