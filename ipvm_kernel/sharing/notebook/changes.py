@@ -139,20 +139,18 @@ def _key(cell: SharedCell) -> tuple[str, str]:
 def _in_order(ours: Sequence[SharedCell], theirs: Sequence[SharedCell], pairs: dict[int, int]) -> list[CellChange]:
     back = {after: before for before, after in pairs.items()}
     made: list[CellChange] = []
-    told: set[int] = set()
     at = 0
     for cell in theirs:
         before = back.get(cell.index)
         if before is not None:
             while at < before:
-                if at not in pairs and at not in told:
-                    told.add(at)
+                if at not in pairs:
                     made.append(_alone(ours[at], "first"))
                 at += 1
             made.append(_change(ours[before], cell))
         else:
             made.append(_alone(cell, "second"))
-    made += [_alone(cell, "first") for cell in ours if cell.index not in pairs and cell.index not in told]
+    made += [_alone(cell, "first") for cell in ours[at:] if cell.index not in pairs]
     return made
 
 
