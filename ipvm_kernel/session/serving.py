@@ -163,10 +163,7 @@ def lend(session: Session, offer: Offer, url: str | None = None) -> list[str]:
         for cid in statements:
             yield cid, session.store.get(cid).data
         for content in bundle.content.values():
-            if content.cid.codec in {"raw", "dag-pb"}:
-                yield from packing.file_blocks(session.store, content.cid)
-            else:
-                yield content.cid, session.store.get(content.cid).data
+            yield from packing.blocks_of(session.store, content.cid)
 
     roots = [one.receipt for one in bundle.receipts.values()]
     session.store.sync()

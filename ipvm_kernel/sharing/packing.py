@@ -99,10 +99,7 @@ def contents(store: Store, root: CID) -> Iterator[tuple[CID, bytes]]:
     for cid in made.statements:
         yield cid, store.get(cid).data
     for cid in dict.fromkeys((share.about, *share.files.values(), *(content.cid for content in made.content))):
-        if cid.codec in {"raw", "dag-pb"}:
-            yield from file_blocks(store, cid)
-        else:
-            yield cid, store.get(cid).data
+        yield from blocks_of(store, cid)
 
 
 def invocation_of(receipt: Block) -> CID:
@@ -113,7 +110,10 @@ def invocation_of(receipt: Block) -> CID:
     return ran
 
 
-def file_blocks(store: Store, cid: CID) -> Iterator[tuple[CID, bytes]]:
-    """Yield the blocks of a file that the store keeps whole, the root last."""
-    content = store.open(cid)
-    return blocks(content if isinstance(content, bytes) else content.pieces(CHUNK_BYTES))
+def blocks_of(store: Store, cid: CID) -> Iterator[tuple[CID, bytes]]:
+    """Yield the blocks of a file that the store keeps whole, the root last; of anything else its one block."""
+    if cid.codec in {"raw", "dag-pb"}:
+        content = store.open(cid)
+        yield from blocks(content if isinstance(content, bytes) else content.pieces(CHUNK_BYTES))
+    else:
+        yield cid, store.get(cid).data
