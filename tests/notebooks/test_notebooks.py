@@ -74,6 +74,19 @@ def test_a_notebook_runs_twice_and_works_once(demo: Path, name: str) -> None:
     assert receipts(second).items() <= receipts(first).items()  # what leads to a value on file is not asked for
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets that nbclient leaves behind
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_needs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """
+    Whoever opens any of the notebooks first, with nothing on file, can run it to its end.
+    """
+    shipped.unpack(tmp_path / "demo")
+    monkeypatch.setenv("IPVM_HOME", str(tmp_path / "home"))
+    notebook = executed(tmp_path / "demo", name, "ipvm")
+
+    assert not [o for cell in notebook.cells for o in cell.get("outputs", ()) if o.output_type == "error"]
+
+
 def receipts(notebook: Any) -> dict[str, str]:
     """Return the receipt of each instruction that a notebook's outputs name."""
     found: dict[str, str] = {}
