@@ -16,7 +16,7 @@ import msgspec
 from ipvm_kernel.errors import NotFound, StoreBusy, StoreDamaged, StoreError
 from ipvm_kernel.store.base import not_here
 from ipvm_kernel.store.layer import Layer
-from ipvm_kernel.store.layered_journal import LayeredJournal
+from ipvm_kernel.store.layered_journal import LayeredJournal, counts
 from ipvm_kernel.store.records import LayerUsage, merged
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class LayeredStore(LayeredJournal):
         found = self.own.outcome(key)
         if found is not None and found.here:
             return found
-        for layer, other in self._asked(lambda layer: layer.outcome(key) if _counts(layer) else None):
+        for layer, other in self._asked(lambda layer: layer.outcome(key) if counts(layer) else None):
             if other is not None and other.here and other.instruction not in self._forgotten:
                 counted = _as_it_counts(layer, other)
                 if counted.admitted and (found is None or found.cid == other.cid):
@@ -196,13 +196,9 @@ class LayeredStore(LayeredJournal):
         return self.own.claim(key)
 
 
-def _counts(layer: Store) -> bool:
-    return getattr(layer, "own", False) is True
-
-
 def _as_it_counts(layer: Store, one: OnFile) -> OnFile:
     """Return a receipt of a layer as it counts here: as there, if the layer counts as one's own and uses it; else as foreign."""
-    if one.admitted and _counts(layer):
+    if one.admitted and counts(layer):
         return msgspec.structs.replace(one, lent=one.own)
     return msgspec.structs.replace(one, own=False, admitted=False, trusted=False, lent=False)
 

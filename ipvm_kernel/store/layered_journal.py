@@ -101,7 +101,7 @@ class LayeredJournal:
         for layer, held in self._asked(lambda layer: layer.usage()):
             usage.layers.append(
                 LayerUsage(
-                    where=layer.where, own=getattr(layer, "own", False), why=getattr(layer, "strange", ""),
+                    where=layer.where, own=counts(layer), why=getattr(layer, "strange", ""),
                     receipts=held.receipts, total_bytes=held.total_bytes,
                 )
             )  # fmt: skip
@@ -200,7 +200,7 @@ class LayeredJournal:
     def pins(self) -> dict[str, CID]:
         """Return all pins: one's own, and the names and places that layers know which count as one's own."""
         found = self.own.pins()
-        for _, more in self._asked(lambda layer: layer.pins() if getattr(layer, "own", False) else {}):
+        for _, more in self._asked(lambda layer: layer.pins() if counts(layer) else {}):
             for name, cid in more.items():
                 if not name.startswith(_OF_THE_OWNER):
                     found.setdefault(name, cid)
@@ -269,3 +269,8 @@ class LayeredJournal:
 
 def _turned(ask: Callable[[Store, list[CID]], list[Edge]], cids: list[CID], store: Store) -> list[Edge]:
     return ask(store, cids)
+
+
+def counts(layer: Store) -> bool:
+    """Return True if the receipts, names and places of a layer count as one's own."""
+    return getattr(layer, "own", False) is True
