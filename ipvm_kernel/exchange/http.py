@@ -21,7 +21,7 @@ from ipvm_kernel.errors import IpvmError, LimitExceeded
 from ipvm_kernel.printable import printable, seconds, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 TRIES: Final = 4
 """How often a request is made at most."""
@@ -110,7 +110,7 @@ class _Request(NamedTuple):
     body: bytes | Iterator[bytes] | None
     progress: Callable[[int], None] | None
     redirects: bool = False
-    settled: Callable[[int, str], bool] | None = None
+    settled: Container[int] = ()
     silence: float = SILENCE
 
 
@@ -145,7 +145,7 @@ class Server:
         tries: int = TRIES,
         progress: Callable[[int], None] | None = None,
         redirects: bool = False,
-        settled: Callable[[int, str], bool] | None = None,
+        settled: Container[int] = (),
     ) -> Answer:
         """Make a request and return the answer; failures that may pass are tried again, with pauses that grow.
 
@@ -159,7 +159,7 @@ class Server:
             tries: How often at most.
             progress: Told how many bytes are there.
             redirects: A redirect is an answer too, which the caller looks at; else it is a refusal.
-            settled: Says of the status and the words of a failure that it will not pass; it is a refusal then.
+            settled: Statuses of failures that will not pass; they are refusals then.
 
         Raises:
             Unreachable: It did not answer, each time.
@@ -182,7 +182,7 @@ class Server:
         tries: int = TRIES,
         progress: Callable[[int], None] | None = None,
         silence: float = SILENCE,
-        settled: Callable[[int, str], bool] | None = None,
+        settled: Container[int] = (),
     ) -> Iterator[bytes]:
         """Make a request and yield the body of the answer as it comes. Nothing is sent before the first is asked for.
 
@@ -212,14 +212,7 @@ class Server:
             method, path, deadline, max_bytes, headers or {}, sent, progress, settled=settled, silence=silence
         )
         response = self._tried(request, tries, lambda: self._begun(request))
-        done = False
-        try:
-            yield from self._pieces(response, request)
-            done = True
-        except (HTTPError, OSError) as error:
-            raise Unreachable(f"{self.name} broke off: {_brief(error)}") from error
-        finally:
-            _end(response, done=done)
+        yield from self._read(response, request)
 
     def _tried(self, request: _Request, tries: int, attempt: Callable[[], T]) -> T:
         """Return what an attempt gives; failures that may pass are tried again."""
@@ -244,15 +237,19 @@ class Server:
 
     def _once(self, request: _Request) -> Answer:
         response = self._begun(request)
+        data = b"".join(self._read(response, request))
+        return Answer(response.status, response.headers, data)
+
+    def _read(self, response: urllib3.BaseHTTPResponse, request: _Request) -> Iterator[bytes]:
+        """Yield the body of an answer, and give its connection back, or close it where not all was read."""
         done = False
         try:
-            data = b"".join(self._pieces(response, request))
+            yield from self._pieces(response, request)
             done = True
         except (HTTPError, OSError) as error:
             raise Unreachable(f"{self.name} broke off: {_brief(error)}") from error
         finally:
             _end(response, done=done)
-        return Answer(response.status, response.headers, data)
 
     def _begun(self, request: _Request) -> urllib3.BaseHTTPResponse:
         """Make a request once, and return the answer, none of its body read, if it is not a refusal."""
@@ -304,7 +301,7 @@ class Server:
             return Refused(f"{self.name} sends elsewhere ({response.status}), and is not followed", response.status)
         text = _told(data)
         said = f"{self.name} answered {response.status} ({printable(text, limit=_SAID)})"
-        if response.status in _AGAIN and not (request.settled is not None and request.settled(response.status, text)):
+        if response.status in _AGAIN and response.status not in request.settled:
             return Unreachable(said)
         return Refused(said, response.status)
 

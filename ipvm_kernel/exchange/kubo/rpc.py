@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 65_536  # bytes of an answer that is JSON
 _LINES: Final = 4 << 20  # and of one that is a line for each root, or each peer
+_SETTLED: Final = frozenset({500})  # what Kubo itself fails at: asked again, it says the same
 _LACKS: Final = ("not found", "could not find", "deadline exceeded", "does not have")
 
 
@@ -75,7 +76,7 @@ class Rpc:
                 body=body,
                 headers=headers,
                 progress=progress,
-                settled=_settled,
+                settled=_SETTLED,
             ).body
         except Refused as error:
             if error.status == 500 and _lacks(error.message):
@@ -104,7 +105,7 @@ class Rpc:
             max_bytes=max_bytes,
             progress=progress,
             silence=silence,
-            settled=_settled,
+            settled=_SETTLED,
         )
 
     def lines(
@@ -142,7 +143,7 @@ class Rpc:
             headers=headers,
             body=body,
             silence=deadline.allowed,  # Kubo says nothing while it pins
-            settled=_settled,
+            settled=_SETTLED,
         )
         for piece in pieces:
             *whole, rest = (rest + piece).split(b"\n")
@@ -196,11 +197,6 @@ def _counted(
         if progress is not None:
             progress(count)
     yield tail
-
-
-def _settled(status: int, _said: str) -> bool:
-    """Return True for a failure that Kubo itself tells of: asked again, it says the same."""
-    return status == 500
 
 
 def _lacks(said: str) -> bool:
