@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import BinaryIO
 
+    from ipvm_kernel.ipld.dagpb import Link
+
 FOLDER_BYTES: Final = 262_144
 """Bytes of the names and CIDs of a folder's entries, at most: above, Kubo spreads it over several blocks."""
 
@@ -175,11 +177,15 @@ def entries(block: Block) -> list[tuple[str, CID]]:
     links = unixfs.folder_links(block.cid, block.data)
     if links is None:
         raise Malformed(f"Expected a folder, found a file: {block.cid}.")
+    return _named(block.cid, links)
+
+
+def _named(cid: CID, links: list[Link]) -> list[tuple[str, CID]]:
     for link in links:
         try:
             _name(link.name)
         except BadInput as error:
-            raise Malformed(f"{error.message} It is in the folder {block.cid}.") from None
+            raise Malformed(f"{error.message} It is in the folder {cid}.") from None
     return [(link.name, link.cid) for link in links]
 
 
@@ -224,10 +230,11 @@ def walk(
             raise LimitExceeded(
                 f"Expected a block of at most {limits.block_bytes:,} bytes, found {len(block.data):,}: {part}."
             )
-        if unixfs.folder_links(part, block.data) is None:
+        links = unixfs.folder_links(part, block.data)
+        if links is None:
             yield path, part
             continue
-        inside = entries(block)
+        inside = _named(part, links)
         if met + len(todo) + len(inside) > most + 1 or (inside and deep >= depth):
             raise LimitExceeded(
                 f"Expected a folder of at most {most:,} files, {depth} folders deep, found more in {cid}."

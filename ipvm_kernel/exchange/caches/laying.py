@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ipvm_kernel.errors import IpvmError, Malformed
 from ipvm_kernel.exchange.caches.answers import Gathering
 from ipvm_kernel.ipld import Block
-from ipvm_kernel.ipld.dagpb import parse
+from ipvm_kernel.ipld.dagpb import links_of
 from ipvm_kernel.model import Invocation, Receipt
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _content(spool: Spool, taken: set[CID]) -> dict[CID, list[CID]]:
     inside: set[CID] = set()
     for cid in spool:
         if cid.codec == "dag-pb":
-            parts[cid] = [link.cid for link in parse(spool.get(cid) or b"")[0]]
+            parts[cid] = links_of(spool.get(cid) or b"")
             inside.update(parts[cid])
     return {cid: list(_below(cid, parts, spool)) for cid in spool if cid not in inside and cid not in taken}
 
